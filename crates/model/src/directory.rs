@@ -82,6 +82,10 @@ pub struct ServiceView {
     pub resolution: ResolutionMode,
     /// Mesh ports; only on the ingress network.
     pub ports: Vec<MeshPort>,
+    /// The stack that it belongs to (`com.docker.stack.namespace`): when two stacks give the same alias on a shared
+    /// network, each one's own tasks get their own service.
+    #[serde(default)]
+    pub stack: Option<String>,
 }
 
 /// A port of the routing mesh.
@@ -348,6 +352,7 @@ impl ServiceView {
             vips: service.vips.iter().filter(|v| v.network == network.id).map(|v| v.addr).collect(),
             resolution: service.spec.endpoint.as_ref().map(|e| e.mode).unwrap_or_default(),
             ports,
+            stack: service.spec.labels.get("com.docker.stack.namespace").cloned(),
         })
     }
 }
