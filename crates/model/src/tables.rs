@@ -8,9 +8,12 @@ use crate::{
     ClusterId, ConfigId, NetworkId, NetworkTarget, NodeId, Protocol, PublishMode, SecretId, ServiceId, TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// How many transactions [`Tables::changed_since`] can look back on.
+const RECENT_TRANSACTIONS_MAX: usize = 1024;
 
 /// All objects. Values are shared, so that a reader may keep one.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct Tables {
     ports: BTreeMap<(u16, Protocol), ServiceId>,
     tasks_of_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
     tasks_on_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    /// What the last transactions touched, oldest first: soft, not in the image.
+    recent: VecDeque<Arc<[ObjectRef]>>,
 }
 
 /// The tables without their indexes, for a snapshot.
@@ -47,6 +52,13 @@ pub struct Change {
     pub old: Option<Object>,
     /// What is there now.
     pub new: Option<Object>,
+}
+
+impl Change {
+    /// What changed.
+    pub fn reference(&self) -> Option<ObjectRef> {
+        self.new.as_ref().or(self.old.as_ref()).map(Object::reference)
+    }
 }
 
 impl Tables {
@@ -141,6 +153,14 @@ impl Tables {
         self.ports.get(&(port, protocol))
     }
 
+    /// What the transactions after `revision` touched, in order and with repetitions. `None`: that lies too far back, so
+    /// the asker must look at everything.
+    pub fn changed_since(&self, revision: u64) -> Option<impl Iterator<Item = &ObjectRef>> {
+        let behind = usize::try_from(self.revision.checked_sub(revision)?).ok()?;
+        let skip = self.recent.len().checked_sub(behind)?;
+        Some(self.recent.iter().skip(skip).flat_map(|refs| refs.iter()))
+    }
+
     /// Any object.
     pub fn get(&self, r: &ObjectRef) -> Option<Object> {
         match r {
@@ -205,6 +225,10 @@ impl Tables {
             }
         }
         self.revision = revision;
+        if self.recent.len() == RECENT_TRANSACTIONS_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(done.iter().filter_map(Change::reference).collect());
         Ok(done)
     }
 

@@ -52,3 +52,14 @@ fn an_image_gives_the_same_tables_back() {
     assert_eq!(back.revision(), t.revision());
     assert_eq!(back.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1])), t.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1])));
 }
+
+#[test]
+fn what_changed_is_told_as_far_back_as_it_is_known() {
+    let mut t = Tables::default();
+    t.apply(vec![StoreAction::Create(network(1, "a", 4097).into())], Timestamp(1)).unwrap();
+    t.apply(vec![StoreAction::Create(network(2, "b", 4098).into())], Timestamp(2)).unwrap();
+    let since = |t: &Tables, r| t.changed_since(r).map(|c| c.count());
+    assert_eq!((since(&t, 0), since(&t, 1), since(&t, 2), since(&t, 3)), (Some(2), Some(1), Some(0), None));
+    let back = Tables::from_image(t.image()).unwrap();
+    assert_eq!((since(&back, 1), since(&back, 2)), (None, Some(0)));
+}
