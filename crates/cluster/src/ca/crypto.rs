@@ -1,0 +1,299 @@
+//! All cryptography of the control plane: keys, the root, certificates, digests. The only place that names `ring`.
+use model::{ClusterId, NodeId, NodeRole};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+};
+use ring::rand::SecureRandom;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+/// Certificates begin this long ago, for machines whose clocks lag.
+const BACKDATED: Duration = Duration::from_secs(3600);
+/// No node certificate lives shorter (Docker's lower bound).
+pub const NODE_LIFE_MIN: Duration = Duration::from_secs(3600);
+
+/// The name that a manager's certificate answers to.
+pub const MANAGER_NAME: &str = "swarm-manager";
+/// The name that a worker's certificate answers to.
+pub const WORKER_NAME: &str = "swarm-worker";
+
+/// Why something about certificates failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// Making a key.
+    #[error("a key cannot be made")]
+    Key(#[source] rcgen::Error),
+    /// Reading a key.
+    #[error("the private key cannot be read")]
+    ReadKey(#[source] rcgen::Error),
+    /// The root.
+    #[error("the root certificate cannot be used")]
+    Root(#[source] rcgen::Error),
+    /// A request.
+    #[error("the certificate signing request cannot be read")]
+    Request(#[source] rcgen::Error),
+    /// Signing.
+    #[error("the certificate cannot be signed")]
+    Sign(#[source] rcgen::Error),
+    /// PEM.
+    #[error("{what} is not PEM: {why}")]
+    Pem {
+        /// Which file or text.
+        what: &'static str,
+        /// The parser's words.
+        why: String,
+    },
+    /// A certificate without the names of a node.
+    #[error("the certificate is not one of a node: {0}")]
+    NotANode(&'static str),
+    /// TLS.
+    #[error("TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// The root cannot be trusted by the verifier.
+    #[error("the peer verifier cannot be made: {0}")]
+    Verifier(String),
+}
+
+/// Whom a certificate names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// CN.
+    pub node: NodeId,
+    /// OU.
+    pub role: NodeRole,
+    /// O.
+    pub cluster: ClusterId,
+}
+
+/// The role as certificates spell it.
+pub fn role_name(role: NodeRole) -> &'static str {
+    match role {
+        NodeRole::Manager => MANAGER_NAME,
+        NodeRole::Worker => WORKER_NAME,
+    }
+}
+
+/// The one provider of the process.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider())).clone()
+}
+
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let mut out = [0; 32];
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
+/// Bytes nobody can guess. The system's generator does not fail on a Linux that has booted.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut out = [0; N];
+    if ring::rand::SystemRandom::new().fill(&mut out).is_err() {
+        rand::fill(&mut out[..]);
+    }
+    out
+}
+
+/// The authority of a swarm.
+pub struct RootCa {
+    cert_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl RootCa {
+    /// A new root: P-256, 20 years.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn generate() -> Result<(Self, String), CaError> {
+        let key = new_key()?;
+        let key_pem = key.serialize_pem();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "swarm-ca");
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_life(&mut params, ROOT_LIFE);
+        let cert = params.self_signed(&key).map_err(CaError::Root)?;
+        let cert_pem = cert.pem();
+        let issuer = Issuer::from_ca_cert_pem(&cert_pem, key).map_err(CaError::Root)?;
+        Ok((Self { cert_pem, issuer }, key_pem))
+    }
+
+    /// The root from its two PEM texts.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn from_pem(cert: &str, key: &str) -> Result<Self, CaError> {
+        let key = KeyPair::from_pem(key).map_err(CaError::ReadKey)?;
+        let issuer = Issuer::from_ca_cert_pem(cert, key).map_err(CaError::Root)?;
+        Ok(Self { cert_pem: cert.to_owned(), issuer })
+    }
+
+    /// PEM certificate.
+    pub fn cert_pem(&self) -> &str {
+        &self.cert_pem
+    }
+
+    /// Signs for a node. Only the public key of the request is used: names, usages and life are ours.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn sign(&self, csr_pem: &str, peer: &Peer, life: Duration) -> Result<String, CaError> {
+        let csr = CertificateSigningRequestParams::from_pem(csr_pem).map_err(CaError::Request)?;
+        let role = role_name(peer.role);
+        let names = vec![role.to_owned(), peer.node.to_string()];
+        let mut params = CertificateParams::new(names).map_err(CaError::Sign)?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::OrganizationName, peer.cluster.as_str());
+        params.distinguished_name.push(DnType::OrganizationalUnitName, role);
+        params.distinguished_name.push(DnType::CommonName, peer.node.as_str());
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        set_life(&mut params, life.max(NODE_LIFE_MIN));
+        let cert = params.signed_by(&csr.public_key, &self.issuer).map_err(CaError::Sign)?;
+        Ok(cert.pem())
+    }
+}
+
+impl std::fmt::Debug for RootCa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RootCa")
+    }
+}
+
+/// A new private key and a request for its certificate, both PEM.
+///
+/// # Errors
+/// See [`CaError`].
+pub fn key_and_request() -> Result<(String, String), CaError> {
+    let key = new_key()?;
+    let csr = CertificateParams::default().serialize_request(&key).map_err(CaError::Sign)?;
+    Ok((key.serialize_pem(), csr.pem().map_err(CaError::Sign)?))
+}
+
+fn new_key() -> Result<KeyPair, CaError> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(CaError::Key)
+}
+
+fn set_life(params: &mut CertificateParams, life: Duration) {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    params.not_before = epoch + now.saturating_sub(BACKDATED);
+    params.not_after = epoch + (now + life).min(DAY * 365 * 200);
+    let mut serial = random::<16>();
+    serial[0] &= 0x7f;
+    params.serial_number = Some(SerialNumber::from_slice(&serial));
+}
+
+/// The certificates of a PEM text.
+///
+/// # Errors
+/// [`CaError::Pem`].
+pub fn certs_of_pem(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, CaError> {
+    let certs: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    let certs = certs.map_err(|e| CaError::Pem { what, why: e.to_string() })?;
+    if certs.is_empty() {
+        return Err(CaError::Pem { what, why: "no certificate in it".into() });
+    }
+    Ok(certs)
+}
+
+/// The private key of a PEM text.
+///
+/// # Errors
+/// [`CaError::Pem`].
+pub fn key_of_pem(pem: &str) -> Result<PrivateKeyDer<'static>, CaError> {
+    let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes())
+        .map_err(|e| CaError::Pem { what: "the private key", why: e.to_string() })?;
+    Ok(PrivateKeyDer::Pkcs8(key))
+}
+
+/// What a certificate says, beyond whom it names.
+#[derive(Clone, Debug)]
+pub struct CertFacts {
+    /// Whom it names.
+    pub peer: Peer,
+    /// Begin of its life.
+    pub not_before: SystemTime,
+    /// End of its life.
+    pub not_after: SystemTime,
+    /// DER of the issuer's name.
+    pub issuer_subject: Vec<u8>,
+}
+
+/// Reads a node's certificate. Trust has been checked by TLS, this only reads.
+///
+/// # Errors
+/// [`CaError::NotANode`].
+pub fn read_cert(der: &CertificateDer<'_>) -> Result<CertFacts, CaError> {
+    let (_, cert) = x509_parser::parse_x509_certificate(der).map_err(|_| CaError::NotANode("it cannot be parsed"))?;
+    let subject = cert.subject();
+    fn text<'a>(mut names: impl Iterator<Item = &'a x509_parser::x509::AttributeTypeAndValue<'a>>) -> Option<&'a str> {
+        names.next().and_then(|n| n.as_str().ok())
+    }
+    let node = text(subject.iter_common_name()).and_then(|s| s.parse().ok());
+    let cluster = text(subject.iter_organization()).and_then(|s| s.parse().ok());
+    let role = match text(subject.iter_organizational_unit()) {
+        Some(MANAGER_NAME) => Some(NodeRole::Manager),
+        Some(WORKER_NAME) => Some(NodeRole::Worker),
+        _ => None,
+    };
+    let at = |t: i64| SystemTime::UNIX_EPOCH + Duration::from_secs(t.max(0) as u64);
+    Ok(CertFacts {
+        peer: Peer {
+            node: node.ok_or(CaError::NotANode("its common name is no node id"))?,
+            role: role.ok_or(CaError::NotANode("its organizational unit is no role"))?,
+            cluster: cluster.ok_or(CaError::NotANode("its organization is no cluster id"))?,
+        },
+        not_before: at(cert.validity().not_before.timestamp()),
+        not_after: at(cert.validity().not_after.timestamp()),
+        issuer_subject: cert.issuer().as_raw().to_vec(),
+    })
+}
+
+/// DER of a certificate's subject and of its public key, for `TLSInfo`.
+pub fn issuer_info(root_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certs = certs_of_pem(root_pem, "the root").ok()?;
+    let (_, cert) = x509_parser::parse_x509_certificate(certs.first()?).ok()?;
+    Some((cert.subject().as_raw().to_vec(), cert.public_key().raw.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Id;
+
+    #[test]
+    fn a_signed_certificate_says_what_the_authority_says() {
+        let (ca, key) = RootCa::generate().unwrap();
+        let ca = RootCa::from_pem(ca.cert_pem(), &key).unwrap();
+        let peer = Peer {
+            node: NodeId::from_random([1; 17]),
+            role: NodeRole::Worker,
+            cluster: ClusterId::from_random([2; 17]),
+        };
+        // The request asks for a name; it must not come through.
+        let forged = new_key().unwrap();
+        let mut params = CertificateParams::new(vec![MANAGER_NAME.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::OrganizationalUnitName, MANAGER_NAME);
+        let csr = params.serialize_request(&forged).unwrap().pem().unwrap();
+        let pem = ca.sign(&csr, &peer, DAY * 90).unwrap();
+        let der = certs_of_pem(&pem, "test").unwrap();
+        let facts = read_cert(&der[0]).unwrap();
+        assert_eq!(facts.peer, peer);
+        assert!(!String::from_utf8_lossy(&der[0]).contains(MANAGER_NAME));
+        let now = SystemTime::now();
+        assert!(facts.not_before < now - Duration::from_secs(3500));
+        assert!(facts.not_after > now + DAY * 89 && facts.not_after < now + DAY * 91);
+    }
+}

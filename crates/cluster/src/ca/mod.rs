@@ -1,0 +1,9 @@
+//! Who is who: the root, node certificates, join tokens and the TLS configurations made of them.
+pub mod credentials;
+pub mod crypto;
+pub mod token;
+pub mod tls;
+
+pub use credentials::{Credentials, CredentialsError};
+pub use crypto::{CaError, Peer, RootCa};
+pub use token::{JoinToken, TokenError};

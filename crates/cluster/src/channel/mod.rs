@@ -1,0 +1,286 @@
+//! The way from a node to its managers: one HTTP/2 connection on mutual TLS, with fail-over.
+mod join;
+mod link;
+mod peers;
+mod pipe;
+mod session;
+
+pub use join::{JoinOptions, join};
+pub use link::Backoff;
+pub use peers::PeerTransport;
+pub use pipe::{Body, BoxError, Pipe, empty, full};
+pub use session::{Session, pump};
+
+use crate::ca::{CaError, Credentials, CredentialsError, TokenError, crypto, tls};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use link::Link;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use wire::Refusal;
+use wire::agent::{JoinAnswer, ManagerPeer, RenewRequest};
+
+/// Where a manager that does not lead says who does.
+pub const LEADER_HEADER: &str = "x-shoal-leader";
+/// Whom a call between managers is meant for.
+pub const TARGET_HEADER: &str = "x-shoal-target";
+/// The longest answer to a single call.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why a call to the managers failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// No manager answers.
+    #[error("no manager can be reached: {0}")]
+    Unreachable(String),
+    /// A manager said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The join token.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// Certificates.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// Credentials on disk.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The answer is not what was asked for.
+    #[error("the manager's answer cannot be understood: {0}")]
+    Answer(String),
+}
+
+/// A node's way to its managers. Clones share the connection.
+#[derive(Clone)]
+pub struct Channel {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    credentials: Credentials,
+    managers: Mutex<Vec<ManagerPeer>>,
+    link: tokio::sync::Mutex<Option<Arc<Link>>>,
+}
+
+impl Channel {
+    /// A channel to these managers; connects when first used.
+    pub fn new(credentials: Credentials, managers: Vec<ManagerPeer>) -> Self {
+        Self { inner: Arc::new(Inner { credentials, managers: Mutex::new(managers), link: Default::default() }) }
+    }
+
+    /// Replaces the managers to fall back on.
+    pub fn set_managers(&self, managers: Vec<ManagerPeer>) {
+        if !managers.is_empty() {
+            *self.inner.managers.lock() = managers;
+        }
+    }
+
+    /// The managers it knows.
+    pub fn managers(&self) -> Vec<ManagerPeer> {
+        self.inner.managers.lock().clone()
+    }
+
+    /// This node's credentials.
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
+    }
+
+    /// Opens the session: one try at every manager, following a hint to the leader.
+    ///
+    /// # Errors
+    /// See [`ChannelError`]; [`ChannelError::Refused`] with `Forbidden` means that the node is no member any more.
+    pub async fn session(&self) -> Result<Session, ChannelError> {
+        let mut candidates: Vec<SocketAddr> = self.inner.managers.lock().iter().map(|m| m.addr).collect();
+        candidates.dedup();
+        let mut refusal = None;
+        let mut tried: Vec<SocketAddr> = Vec::new();
+        let mut why = String::from("no manager is known");
+        while let Some(addr) = (!candidates.is_empty()).then(|| candidates.remove(0)) {
+            if tried.contains(&addr) {
+                continue;
+            }
+            tried.push(addr);
+            let link = match self.link_to(addr).await {
+                Ok(link) => link,
+                Err(e) => {
+                    why = e.to_string();
+                    continue;
+                }
+            };
+            match session::open(&link).await {
+                Ok(session) => return Ok(session),
+                Err(session::OpenError::Elsewhere(leader, r)) => {
+                    refusal = Some(r);
+                    if let Some(leader) = leader {
+                        candidates.insert(0, leader);
+                    }
+                }
+                Err(session::OpenError::Failed(ChannelError::Refused(r))) => refusal = Some(r),
+                Err(session::OpenError::Failed(e)) => why = e.to_string(),
+            }
+        }
+        Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused))
+    }
+
+    /// Opens the session, however long that takes; gives up only when the node is no member any more.
+    ///
+    /// # Errors
+    /// [`ChannelError::Refused`] with `Forbidden` or `Unauthorized`.
+    pub async fn session_retrying(&self) -> Result<Session, ChannelError> {
+        use wire::RefusalKind::{Forbidden, Unauthorized};
+        let mut backoff = Backoff::default();
+        loop {
+            match self.session().await {
+                Ok(session) => return Ok(session),
+                Err(ChannelError::Refused(r)) if matches!(r.kind, Forbidden | Unauthorized) => return Err(r.into()),
+                Err(e) => tracing::debug!("no session yet: {e}"),
+            }
+            tokio::time::sleep(backoff.pause()).await;
+        }
+    }
+
+    /// Opens the stream that [`wire::agent::ToNode::OpenTunnel`] asked for; serve HTTP/1.1 on it.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn tunnel(&self, id: u64) -> Result<Pipe, ChannelError> {
+        self.link().await?.pipe(&format!("/shoal/v1/tunnel/{id}")).await
+    }
+
+    /// A stream on which a manager answers Engine API requests as its own API would (HTTP/1.1).
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn engine(&self) -> Result<Pipe, ChannelError> {
+        self.link().await?.pipe("/shoal/v1/engine").await
+    }
+
+    /// Sends one Engine API request to a manager. The bodies stream both ways; an upgrade (`attach`, `exec`) works as
+    /// on a socket: take `hyper::upgrade::on` of the answer.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn forward<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ChannelError>
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        request_over(self.engine().await?, request).await
+    }
+
+    /// Gets a new certificate for the same node and takes it into use.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn renew(&self) -> Result<(), ChannelError> {
+        let (key, csr) = crypto::key_and_request()?;
+        let answer: JoinAnswer = self.link().await?.call("/shoal/v1/renew", &RenewRequest { csr }).await?;
+        self.inner.credentials.replace(&answer.cert, &key, &answer.root)?;
+        self.set_managers(answer.managers);
+        Ok(())
+    }
+
+    /// Tells the managers that this node leaves the swarm.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn leave(&self) -> Result<(), ChannelError> {
+        let _: serde_json::Value = self.link().await?.call("/shoal/v1/leave", &serde_json::json!({})).await?;
+        Ok(())
+    }
+
+    /// Closes the connection.
+    pub async fn close(&self) {
+        self.inner.link.lock().await.take();
+    }
+
+    /// The open connection, or a new one to the first manager that answers.
+    async fn link(&self) -> Result<Arc<Link>, ChannelError> {
+        if let Some(link) = self.inner.link.lock().await.as_ref()
+            && link.is_open()
+        {
+            return Ok(link.clone());
+        }
+        let managers = self.managers();
+        let mut why = String::from("no manager is known");
+        for m in managers {
+            match self.link_to(m.addr).await {
+                Ok(link) => return Ok(link),
+                Err(e) => why = e.to_string(),
+            }
+        }
+        Err(ChannelError::Unreachable(why))
+    }
+
+    async fn link_to(&self, addr: SocketAddr) -> Result<Arc<Link>, ChannelError> {
+        let mut held = self.inner.link.lock().await;
+        if let Some(link) = held.as_ref()
+            && link.is_open()
+            && link.addr == addr
+        {
+            return Ok(link.clone());
+        }
+        let config = tls::client_config(&self.inner.credentials)?;
+        let link = Arc::new(Link::connect(addr, config).await?);
+        *held = Some(link.clone());
+        Ok(link)
+    }
+}
+
+/// One HTTP/1.1 request over a stream of its own.
+///
+/// # Errors
+/// [`ChannelError::Unreachable`] when the stream breaks before the answer.
+pub async fn request_over<B, S>(stream: S, mut request: Request<B>) -> Result<Response<Incoming>, ChannelError>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    B: hyper::body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let broken = |e: hyper::Error| ChannelError::Unreachable(e.to_string());
+    let body = hyper::client::conn::http1::handshake(TokioIo::new(stream));
+    let (mut sender, connection) = body.await.map_err(broken)?;
+    tokio::spawn(async move {
+        if let Err(e) = connection.with_upgrades().await {
+            tracing::debug!("a forwarded request ended: {e}");
+        }
+    });
+    // HTTP/1.1 wants a host, and the path alone.
+    request.headers_mut().entry(http::header::HOST).or_insert(http::HeaderValue::from_static("swarm"));
+    if let Some(path) = request.uri().path_and_query().cloned() {
+        *request.uri_mut() = http::Uri::from(path);
+    }
+    *request.version_mut() = http::Version::HTTP_11;
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.clear();
+    sender.send_request(Request::from_parts(parts, body)).await.map_err(broken)
+}
+
+/// The JSON answer of a single call, or the refusal in it.
+async fn read_answer<T: serde::de::DeserializeOwned>(response: Response<Incoming>) -> Result<T, ChannelError> {
+    let status = response.status();
+    let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let bytes = body.map_err(|e| ChannelError::Answer(e.to_string()))?.to_bytes();
+    if status == StatusCode::OK {
+        return serde_json::from_slice(&bytes).map_err(|e| ChannelError::Answer(e.to_string()));
+    }
+    Err(match serde_json::from_slice::<Refusal>(&bytes) {
+        Ok(refusal) => ChannelError::Refused(refusal),
+        Err(_) => ChannelError::Answer(format!("HTTP status {status}")),
+    })
+}
+
+fn post(path: &str, body: Body) -> Result<Request<Body>, ChannelError> {
+    Request::builder()
+        .method(Method::POST)
+        .uri(format!("https://{}{path}", crypto::MANAGER_NAME))
+        .body(body)
+        .map_err(|e| ChannelError::Answer(e.to_string()))
+}

@@ -1,0 +1,62 @@
+//! Calls between managers: raft's, over connections that are kept.
+use super::link::Link;
+use super::pipe;
+use super::{ChannelError, TARGET_HEADER, post};
+use crate::ca::{Credentials, tls};
+use crate::raft::{Call, Member, Transport, TransportError};
+use async_trait::async_trait;
+use http::{HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::sync::Mutex;
+
+/// The longest answer of a raft call.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
+
+/// Raft's transport over mutual TLS.
+pub struct PeerTransport {
+    credentials: Credentials,
+    links: Mutex<HashMap<SocketAddr, Arc<Link>>>,
+}
+
+impl PeerTransport {
+    /// With this manager's credentials.
+    pub fn new(credentials: Credentials) -> Self {
+        Self { credentials, links: Mutex::default() }
+    }
+
+    async fn link(&self, addr: SocketAddr) -> Result<Arc<Link>, ChannelError> {
+        if let Some(link) = self.links.lock().await.get(&addr)
+            && link.is_open()
+        {
+            return Ok(link.clone());
+        }
+        // Not under the lock: one silent manager must not hold up the calls to the others.
+        let link = Arc::new(Link::connect(addr, tls::client_config(&self.credentials)?).await?);
+        self.links.lock().await.insert(addr, link.clone());
+        Ok(link)
+    }
+
+    async fn post(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, ChannelError> {
+        let addr = to.addr.parse().map_err(|_| ChannelError::Unreachable(format!("{} is no address", to.addr)))?;
+        let mut request = post(&format!("/shoal/v1/raft/{}", call.path()), pipe::full(body))?;
+        if let Ok(target) = HeaderValue::from_str(&to.node) {
+            request.headers_mut().insert(TARGET_HEADER, target);
+        }
+        let response = self.link(addr).await?.send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(ChannelError::Answer(format!("HTTP status {}", response.status())));
+        }
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        Ok(body.map_err(|e| ChannelError::Answer(e.to_string()))?.to_bytes().to_vec())
+    }
+}
+
+#[async_trait]
+impl Transport for PeerTransport {
+    async fn call(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+        self.post(to, call, body).await.map_err(|e| TransportError::Unreachable(to.node.clone(), e.to_string()))
+    }
+}

@@ -1,0 +1,95 @@
+//! When to stand for election: the lease has run out, a majority misses the leader too, and a freshly drawn pause is
+//! over. The question to the others (a "pre-vote") keeps a manager that was cut off from pushing the term up and
+//! deposing a healthy leader when it comes back.
+use super::{Call, Raft, Transport, TransportError};
+use openraft::{ServerState, TokioInstant};
+use rand::Rng;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a leader beats.
+pub const HEARTBEAT: Duration = Duration::from_millis(150);
+/// How long a leader's word holds. openraft refuses votes before that.
+pub const LEASE: Duration = Duration::from_millis(700);
+/// The longest extra pause of a candidate.
+const PAUSE_MS_MAX: u64 = 400;
+const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// Runs until raft stops.
+pub async fn drive(raft: Raft, transport: Arc<dyn Transport>) {
+    let stop = raft.stop.clone();
+    stop.run_until_cancelled(async {
+        loop {
+            let wait = match step(&raft, &transport).await {
+                Ok(wait) => wait,
+                Err(e) => {
+                    tracing::debug!("no election: {e}");
+                    break;
+                }
+            };
+            tokio::time::sleep(wait).await;
+        }
+    })
+    .await;
+}
+
+/// One look; gives the time until the next.
+async fn step(raft: &Raft, transport: &Arc<dyn Transport>) -> Result<Duration, TransportError> {
+    let voters = raft.voters();
+    if !voters.contains_key(&raft.id()) || leads(raft) {
+        return Ok(HEARTBEAT);
+    }
+    if voters.len() == 1 {
+        elect(raft).await?;
+        return Ok(HEARTBEAT);
+    }
+    if !misses_leader(raft).await? {
+        return Ok(HEARTBEAT);
+    }
+    let pause = rand::rng().random_range(0..PAUSE_MS_MAX);
+    tokio::time::sleep(Duration::from_millis(pause)).await;
+    if leads(raft) || !misses_leader(raft).await? {
+        return Ok(HEARTBEAT);
+    }
+    let mut asked = tokio::task::JoinSet::new();
+    for (_, member) in voters.iter().filter(|(id, _)| **id != raft.id()) {
+        let (transport, member) = (transport.clone(), member.clone());
+        asked.spawn(async move {
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, transport.call(&member, Call::Probe, Vec::new())).await;
+            matches!(answer, Ok(Ok(bytes)) if wire::codec::from_slice::<bool>(&bytes).unwrap_or(false))
+        });
+    }
+    let needed = voters.len() / 2;
+    let mut agree = 0;
+    while let Some(answer) = asked.join_next().await {
+        agree += usize::from(answer.unwrap_or(false));
+        if agree >= needed {
+            elect(raft).await?;
+            break;
+        }
+    }
+    // Time for the election to end before the next look.
+    Ok(LEASE / 2)
+}
+
+fn leads(raft: &Raft) -> bool {
+    raft.inner().metrics().borrow().state == ServerState::Leader
+}
+
+async fn elect(raft: &Raft) -> Result<(), TransportError> {
+    tracing::info!(id = raft.id(), "standing for election");
+    raft.inner().trigger().elect().await.map_err(|e| TransportError::Stopped(e.to_string()))
+}
+
+/// Whether this manager has not heard of a leader for a lease.
+pub async fn misses_leader(raft: &Raft) -> Result<bool, TransportError> {
+    if leads(raft) {
+        return Ok(false);
+    }
+    let heard: Option<TokioInstant> = raft
+        .inner()
+        .with_raft_state(|s| s.vote_last_modified())
+        .await
+        .map_err(|e| TransportError::Stopped(e.to_string()))?;
+    Ok(heard.is_none_or(|at| at.elapsed() > LEASE))
+}

@@ -1,0 +1,295 @@
+//! Log, vote and snapshots in one redb file. What is acknowledged has been synced.
+use super::{OpenError, Types};
+use openraft::storage::{LogFlushed, RaftLogStorage};
+use openraft::{
+    Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogId, RaftLogReader, SnapshotMeta,
+    StorageError, StorageIOError, Vote,
+};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::ops::{Bound, RangeBounds};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
+const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
+/// The newest entries are kept in memory, because they are read again at once: for applying and for sending.
+const TAIL_ENTRIES: usize = 512;
+
+/// Why the file did not do as told.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// redb.
+    #[error("the raft file fails")]
+    Redb(#[from] redb::Error),
+    /// A value in it.
+    #[error("a value in the raft file cannot be read or written")]
+    Codec(#[from] wire::codec::CodecError),
+    /// The thread that did it panicked.
+    #[error("the raft file's reader panicked: {0}")]
+    Panic(String),
+}
+
+macro_rules! from_redb {
+    ($($t:ty),*) => { $(impl From<$t> for FileError { fn from(e: $t) -> Self { Self::Redb(e.into()) } })* };
+}
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError);
+
+type Wrong = StorageError<u64>;
+type Meta = SnapshotMeta<u64, super::Member>;
+
+/// The open file.
+#[derive(Clone)]
+pub struct Database {
+    db: Arc<redb::Database>,
+    tail: Arc<parking_lot::Mutex<BTreeMap<u64, Entry<Types>>>>,
+}
+
+impl Database {
+    /// Opens or makes the file, and its tables.
+    pub async fn open(path: PathBuf) -> Result<Self, OpenError> {
+        let at = path.clone();
+        let opened = tokio::task::spawn_blocking(move || -> Result<redb::Database, redb::Error> {
+            let db = redb::Database::create(&at)?;
+            let tx = db.begin_write()?;
+            tx.open_table(LOG)?;
+            tx.open_table(STATE)?;
+            tx.commit()?;
+            Ok(db)
+        })
+        .await;
+        let db = match opened {
+            Ok(Ok(db)) => db,
+            Ok(Err(e)) => return Err(OpenError::File { path, why: e.to_string() }),
+            Err(e) => return Err(OpenError::File { path, why: panic_text(e) }),
+        };
+        Ok(Self { db: Arc::new(db), tail: Arc::default() })
+    }
+
+    /// One durable transaction, on a thread that may block.
+    async fn write<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&redb::WriteTransaction) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        let db = self.db.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let tx = db.begin_write()?;
+            let value = f(&tx)?;
+            tx.commit()?;
+            Ok(value)
+        });
+        done.await.map_err(|e| FileError::Panic(panic_text(e)))?
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&redb::ReadTransaction) -> Result<T, FileError> + Send + 'static,
+    ) -> Result<T, FileError> {
+        let db = self.db.clone();
+        let done = tokio::task::spawn_blocking(move || f(&db.begin_read()?));
+        done.await.map_err(|e| FileError::Panic(panic_text(e)))?
+    }
+
+    async fn get<T: serde::de::DeserializeOwned + Send + 'static>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, FileError> {
+        self.read(move |tx| {
+            let table = tx.open_table(STATE)?;
+            let Some(bytes) = table.get(key)? else { return Ok(None) };
+            Ok(Some(wire::codec::from_slice(bytes.value())?))
+        })
+        .await
+    }
+
+    async fn put<T: serde::Serialize>(&self, key: &'static str, value: &T) -> Result<(), FileError> {
+        let bytes = wire::codec::to_vec(value)?;
+        self.write(move |tx| {
+            tx.open_table(STATE)?.insert(key, bytes.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// This manager's number: the stored one, or `fresh`, which is then stored.
+    pub async fn own_id(&self, fresh: u64) -> Result<u64, FileError> {
+        if let Some(id) = self.get("id").await? {
+            return Ok(id);
+        }
+        self.put("id", &fresh).await?;
+        Ok(fresh)
+    }
+
+    /// Keeps a snapshot, in place of the one before.
+    pub async fn save_snapshot(&self, meta: &Meta, data: Vec<u8>) -> Result<(), FileError> {
+        let meta = wire::codec::to_vec(meta)?;
+        self.write(move |tx| {
+            let mut table = tx.open_table(STATE)?;
+            table.insert("snapshot.meta", meta.as_slice())?;
+            table.insert("snapshot.data", data.as_slice())?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The kept snapshot.
+    pub async fn snapshot(&self) -> Result<Option<(Meta, Vec<u8>)>, FileError> {
+        self.read(|tx| {
+            let table = tx.open_table(STATE)?;
+            let (Some(meta), Some(data)) = (table.get("snapshot.meta")?, table.get("snapshot.data")?) else {
+                return Ok(None);
+            };
+            Ok(Some((wire::codec::from_slice(meta.value())?, data.value().to_vec())))
+        })
+        .await
+    }
+
+    async fn last_entry(&self) -> Result<Option<LogId<u64>>, FileError> {
+        self.read(|tx| {
+            let table = tx.open_table(LOG)?;
+            let Some((_, bytes)) = table.last()? else { return Ok(None) };
+            let entry: Entry<Types> = wire::codec::from_slice(bytes.value())?;
+            Ok(Some(entry.log_id))
+        })
+        .await
+    }
+
+    /// The wanted entries, if all of them are in memory.
+    fn from_tail(&self, range: (Bound<u64>, Bound<u64>)) -> Option<Vec<Entry<Types>>> {
+        let tail = self.tail.lock();
+        let first = *tail.first_key_value()?.0;
+        let last = *tail.last_key_value()?.0;
+        let from = match range.0 {
+            Bound::Included(n) => n,
+            Bound::Excluded(n) => n + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.1 {
+            Bound::Included(n) => n + 1,
+            Bound::Excluded(n) => n,
+            Bound::Unbounded => last + 1,
+        };
+        // Only what is certainly complete here; the file answers for the rest.
+        (first <= from && from < end && end <= last + 1).then(|| tail.range(from..end).map(|(_, e)| e.clone()).collect())
+    }
+}
+
+fn panic_text(e: tokio::task::JoinError) -> String {
+    match e.try_into_panic() {
+        Ok(p) => match (p.downcast_ref::<&str>(), p.downcast_ref::<String>()) {
+            (Some(s), _) => (*s).to_owned(),
+            (_, Some(s)) => s.clone(),
+            _ => "the file is damaged".into(),
+        },
+        Err(e) => e.to_string(),
+    }
+}
+
+/// In openraft's words.
+pub fn wrong(subject: ErrorSubject<u64>, verb: ErrorVerb, e: FileError) -> Wrong {
+    StorageIOError::new(subject, verb, &e).into()
+}
+
+impl RaftLogReader<Types> for Database {
+    async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: RB,
+    ) -> Result<Vec<Entry<Types>>, Wrong> {
+        let range = (range.start_bound().cloned(), range.end_bound().cloned());
+        if let Some(entries) = self.from_tail(range) {
+            return Ok(entries);
+        }
+        let read = self.read(move |tx| {
+            let table = tx.open_table(LOG)?;
+            let mut entries = Vec::new();
+            for row in table.range(range)? {
+                entries.push(wire::codec::from_slice(row?.1.value())?);
+            }
+            Ok(entries)
+        });
+        read.await.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
+    }
+}
+
+impl RaftLogStorage<Types> for Database {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, Wrong> {
+        let err = |e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e);
+        let purged: Option<LogId<u64>> = self.get("purged").await.map_err(err)?;
+        let last = self.last_entry().await.map_err(err)?;
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote<u64>) -> Result<(), Wrong> {
+        self.put("vote", vote).await.map_err(|e| wrong(ErrorSubject::Vote, ErrorVerb::Write, e))
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote<u64>>, Wrong> {
+        self.get("vote").await.map_err(|e| wrong(ErrorSubject::Vote, ErrorVerb::Read, e))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: LogFlushed<Types>) -> Result<(), Wrong>
+    where
+        I: IntoIterator<Item = Entry<Types>> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<Entry<Types>> = entries.into_iter().collect();
+        let encoded: Result<Vec<(u64, Vec<u8>)>, _> =
+            entries.iter().map(|e| Ok((e.get_log_id().index, wire::codec::to_vec(e)?))).collect();
+        let written = match encoded {
+            Ok(rows) => {
+                self.write(move |tx| {
+                    let mut table = tx.open_table(LOG)?;
+                    for (index, bytes) in rows {
+                        table.insert(index, bytes.as_slice())?;
+                    }
+                    Ok(())
+                })
+                .await
+            }
+            Err(e) => Err(FileError::Codec(e)),
+        };
+        match written {
+            Ok(()) => {
+                let mut tail = self.tail.lock();
+                tail.extend(entries.into_iter().map(|e| (e.log_id.index, e)));
+                while tail.len() > TAIL_ENTRIES {
+                    tail.pop_first();
+                }
+                drop(tail);
+                callback.log_io_completed(Ok(()));
+                Ok(())
+            }
+            Err(e) => {
+                callback.log_io_completed(Err(std::io::Error::other(e.to_string())));
+                Err(wrong(ErrorSubject::Logs, ErrorVerb::Write, e))
+            }
+        }
+    }
+
+    async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), Wrong> {
+        self.tail.lock().retain(|index, _| *index < log_id.index);
+        let cut = self.write(move |tx| {
+            tx.open_table(LOG)?.retain_in(log_id.index.., |_, _| false)?;
+            Ok(())
+        });
+        cut.await.map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Delete, e))
+    }
+
+    async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), Wrong> {
+        self.tail.lock().retain(|index, _| *index > log_id.index);
+        let bytes = wire::codec::to_vec(&log_id).map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Write, e.into()))?;
+        let purge = self.write(move |tx| {
+            tx.open_table(STATE)?.insert("purged", bytes.as_slice())?;
+            tx.open_table(LOG)?.retain_in(..=log_id.index, |_, _| false)?;
+            Ok(())
+        });
+        purge.await.map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Delete, e))
+    }
+}

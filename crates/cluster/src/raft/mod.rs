@@ -1,0 +1,303 @@
+//! Consensus: openraft on redb, with an election timer of our own.
+//!
+//! openraft 0.9 draws its election time-out once per process, so two survivors can split their votes for ever; here
+//! `elect` is off and [`election`] draws anew each time, after it has asked the others whether they miss the leader too.
+pub mod election;
+mod log;
+mod machine;
+mod network;
+
+pub use network::{Call, Transport, TransportError};
+
+use crate::store::{Clock, Leadership, Shared, Store};
+use model::tables::Change;
+use model::{Object, ObjectRef, StoreAction, StoreError, Tables, Timestamp};
+use openraft::error::{InitializeError, RaftError};
+use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// What raft replicates.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Transaction {
+    /// What to do, whole or not at all.
+    pub actions: Vec<StoreAction>,
+    /// The leader's time.
+    pub now: Timestamp,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Reply {
+    /// Applied, leading to this revision.
+    Applied(u64),
+    /// Refused by the tables, on every manager alike.
+    Refused(StoreError),
+    /// It was an entry of raft's own.
+    Nothing,
+}
+
+/// A manager among managers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its node id.
+    pub node: String,
+    /// `address:2377`.
+    pub addr: String,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}", self.node, self.addr)
+    }
+}
+
+openraft::declare_raft_types!(
+    /// The types of this raft.
+    pub Types:
+        D = Transaction,
+        R = Reply,
+        NodeId = u64,
+        Node = Member,
+        SnapshotData = std::io::Cursor<Vec<u8>>,
+);
+
+/// How raft is set up.
+pub struct RaftOptions {
+    /// The file of log, vote and snapshots.
+    pub path: PathBuf,
+    /// This manager's number. Used when the file is new; afterwards the file knows.
+    pub raft_id: u64,
+    /// Reaches the other managers.
+    pub transport: Arc<dyn Transport>,
+    /// The time.
+    pub clock: Clock,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+}
+
+/// Why raft could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file.
+    #[error("the raft log {path} cannot be opened: {why}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// redb's words.
+        why: String,
+    },
+    /// Its content.
+    #[error("the raft log {path} cannot be read: {why}")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// openraft would not start.
+    #[error("raft cannot be started: {0}")]
+    Start(String),
+}
+
+/// Why the membership was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum MembershipError {
+    /// Raft refused.
+    #[error("the managers cannot be changed: {0}")]
+    Refused(String),
+    /// It took too long.
+    #[error("the new manager did not catch up in time")]
+    Timeout,
+}
+
+type Inner = openraft::Raft<Types>;
+
+/// A handle on a running raft.
+#[derive(Clone)]
+pub struct Raft {
+    inner: Inner,
+    id: u64,
+    leadership: watch::Receiver<Leadership>,
+    stop: CancellationToken,
+}
+
+/// Opens the store: existing log and snapshot are read, a sole voter leads at once.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
+    let RaftOptions { path, raft_id, transport, clock, snapshot_entries } = options;
+    let shared = Shared::new();
+    let db = log::Database::open(path.clone()).await?;
+    let content = |why: String| OpenError::Content { path: path.clone(), why };
+    let id = db.own_id(raft_id).await.map_err(|e| content(e.to_string()))?;
+    let machine = machine::Machine::load(db.clone(), shared.clone()).await.map_err(|e| content(e.to_string()))?;
+    let config = Config {
+        cluster_name: "shoal".into(),
+        heartbeat_interval: election::HEARTBEAT.as_millis() as u64,
+        election_timeout_min: election::LEASE.as_millis() as u64 - 50,
+        election_timeout_max: election::LEASE.as_millis() as u64,
+        install_snapshot_timeout: 10_000,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries.max(1)),
+        max_in_snapshot_log_to_keep: (snapshot_entries / 4).min(1000),
+        purge_batch_size: 64,
+        enable_elect: false,
+        ..Config::default()
+    };
+    let config = Arc::new(config.validate().map_err(|e| OpenError::Start(e.to_string()))?);
+    let network = network::Factory::new(transport.clone());
+    let inner = Inner::new(id, config, network, db, machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
+    let stop = CancellationToken::new();
+    let (tx, leadership) = watch::channel(Leadership::default());
+    let raft = Raft { inner, id, leadership, stop };
+    tokio::spawn(raft.clone().follow_leadership(tx));
+    tokio::spawn(election::drive(raft.clone(), transport));
+    Ok(Store::new(shared, raft, clock))
+}
+
+impl Raft {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
+    /// This manager's number.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Who leads.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Makes a swarm of one manager. Fine when that has been done before.
+    ///
+    /// # Errors
+    /// [`OpenError::Start`].
+    pub async fn initialize(&self, me: Member) -> Result<(), OpenError> {
+        match self.inner.initialize(BTreeMap::from([(self.id, me)])).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(e) => Err(OpenError::Start(e.to_string())),
+        }
+    }
+
+    /// The managers that vote, and where they are.
+    pub fn voters(&self) -> BTreeMap<u64, Member> {
+        let metrics = self.inner.metrics().borrow().clone();
+        let membership = metrics.membership_config.membership();
+        let voters: BTreeSet<u64> = membership.voter_ids().collect();
+        membership.nodes().filter(|(id, _)| voters.contains(id)).map(|(id, m)| (*id, m.clone())).collect()
+    }
+
+    /// Managers that the leader's last heartbeats reached: by number, how many entries they hold. Empty elsewhere.
+    pub fn progress(&self) -> BTreeMap<u64, u64> {
+        let metrics = self.inner.metrics().borrow().clone();
+        let replication = metrics.replication.unwrap_or_default();
+        replication.into_iter().map(|(id, log)| (id, log.map_or(0, |l| l.index))).collect()
+    }
+
+    /// Takes a manager in: it learns everything, then votes.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn add_voter(&self, id: u64, member: Member) -> Result<(), MembershipError> {
+        let refused = |e: &dyn fmt::Display| MembershipError::Refused(e.to_string());
+        let learn = self.inner.add_learner(id, member, true);
+        match tokio::time::timeout(Duration::from_secs(30), learn).await {
+            Ok(done) => drop(done.map_err(|e| refused(&e))?),
+            Err(_) => return Err(MembershipError::Timeout),
+        }
+        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
+        self.inner.change_membership(change, true).await.map_err(|e| refused(&e))?;
+        Ok(())
+    }
+
+    /// Lets a manager go.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn remove_voter(&self, id: u64) -> Result<(), MembershipError> {
+        let change = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
+        let done = self.inner.change_membership(change, false).await;
+        done.map_err(|e| MembershipError::Refused(e.to_string()))?;
+        Ok(())
+    }
+
+    /// Answers a call of another manager (see [`Call`]).
+    ///
+    /// # Errors
+    /// [`TransportError`] when the body is not that call, or raft has stopped.
+    pub async fn serve(&self, call: Call, body: &[u8]) -> Result<Vec<u8>, TransportError> {
+        network::serve(self, call, body).await
+    }
+
+    /// Writes a snapshot now and forgets the log before it.
+    pub async fn snapshot(&self) {
+        if let Err(e) = self.inner.trigger().snapshot().await {
+            tracing::debug!("no snapshot: {e}");
+        }
+    }
+
+    /// Ends the tasks of raft.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        if let Err(e) = self.inner.shutdown().await {
+            tracing::warn!("raft did not end cleanly: {e}");
+        }
+    }
+
+    /// Tells who leads; "here" only once everything committed before has been applied.
+    async fn follow_leadership(self, tx: watch::Sender<Leadership>) {
+        let mut metrics = self.inner.metrics();
+        loop {
+            let (leads, term, leader) = {
+                let m = metrics.borrow_and_update();
+                let node = |id: u64| m.membership_config.membership().get_node(&id).cloned();
+                (m.state == ServerState::Leader, m.current_term, m.current_leader.and_then(node))
+            };
+            let was = tx.borrow().clone();
+            let here = leads && (was.here && was.term == term || self.inner.ensure_linearizable().await.is_ok());
+            let now = Leadership { here, leader, term };
+            if now != was {
+                tracing::info!(here, term, leader = %now.leader.as_ref().map_or("nobody", |m| m.node.as_str()), "leadership");
+                tx.send_replace(now);
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                changed = metrics.changed() => if changed.is_err() { break },
+                // A leader that could not yet prove itself tries again.
+                () = tokio::time::sleep(Duration::from_millis(50)), if leads && !here => {}
+            }
+        }
+        tx.send_replace(Leadership::default());
+    }
+}
+
+/// What differs between two pictures of the tables, for watchers that could not see the transactions.
+pub(crate) fn difference(old: &Tables, new: &Tables) -> Vec<Change> {
+    let objects = |t: &Tables| -> BTreeMap<ObjectRef, Object> {
+        t.image().objects.into_iter().map(|o| (o.reference(), o)).collect()
+    };
+    let mut before = objects(old);
+    let mut changes = Vec::new();
+    for (r, object) in objects(new) {
+        let was = before.remove(&r);
+        if was.as_ref() != Some(&object) {
+            changes.push(Change { old: was, new: Some(object) });
+        }
+    }
+    changes.extend(before.into_values().map(|o| Change { old: Some(o), new: None }));
+    changes
+}
+
+/// Whether a store has been made in this directory.
+pub fn exists(path: &Path) -> bool {
+    path.exists()
+}
