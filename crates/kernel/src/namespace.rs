@@ -1,0 +1,190 @@
+//! A set of namespaces that together look like a machine of its own: network, mounts and host name.
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FILES: [&str; 3] = ["net", "mnt", "uts"];
+
+/// Network, mount and UTS namespace, kept alive by this handle.
+#[derive(Debug)]
+pub struct Namespaces {
+    net: OwnedFd,
+    mnt: OwnedFd,
+    uts: OwnedFd,
+}
+
+impl Namespaces {
+    /// Makes the three on a thread of its own. `prepare` runs inside before anybody else can; all mounts are private
+    /// by then, so that nothing it mounts or unmounts reaches the caller's tree.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or what `prepare` says.
+    pub fn create(prepare: impl FnOnce() -> io::Result<()> + Send) -> io::Result<Self> {
+        std::thread::scope(|s| {
+            let make = || {
+                unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)?;
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+                prepare()?;
+                Self::open(Path::new("/proc/thread-self/ns"))
+            };
+            let thread = std::thread::Builder::new().name("new-machine".into()).spawn_scoped(s, make)?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Those whose files stand in `dir`: `/proc/<pid>/ns`, or where [`Self::keep_at`] put them.
+    ///
+    /// # Errors
+    /// When one is missing, or is no namespace.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let open = |name: &str| -> io::Result<OwnedFd> {
+            let fd: OwnedFd = File::open(dir.join(name))?.into();
+            // Fails on anything that is not of this kind; cheap, and the caller stays where it is.
+            if nix::sys::statfs::fstatfs(&fd)?.filesystem_type() != nix::sys::statfs::NSFS_MAGIC {
+                let text = format!("{} is not a namespace", dir.join(name).display());
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+            Ok(fd)
+        };
+        Ok(Self { net: open("net")?, mnt: open("mnt")?, uts: open("uts")? })
+    }
+
+    /// Mounts them as files in `dir`, so that they outlive every process. `dir` must lie on a private mount: the
+    /// kernel does not let a mount namespace be mounted where it would reach itself.
+    ///
+    /// # Errors
+    /// When a mount is refused; what was mounted is gone then.
+    pub fn keep_at(&self, dir: &Path) -> io::Result<()> {
+        let mounted = FILES.iter().zip([&self.net, &self.mnt, &self.uts]).try_for_each(|(name, fd)| {
+            let file = dir.join(name);
+            File::options().create(true).append(true).open(&file)?;
+            let source = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            Ok(mount(Some(source.as_str()), &file, None::<&str>, MsFlags::MS_BIND, None::<&str>)?)
+        });
+        if mounted.is_err() {
+            // The first error is the one to report.
+            let _ = Self::forget(dir);
+        }
+        mounted
+    }
+
+    /// Takes away what [`Self::keep_at`] mounted; fine if it is gone.
+    ///
+    /// # Errors
+    /// When a file stays.
+    pub fn forget(dir: &Path) -> io::Result<()> {
+        for name in FILES {
+            let file = dir.join(name);
+            while umount2(&file, MntFlags::MNT_DETACH).is_ok() {}
+            match std::fs::remove_file(&file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A command that will run inside, in directory `cwd` if that exists there (else `/`), as the leader of a new
+    /// session if `detached`.
+    pub fn command(&self, program: impl AsRef<OsStr>, cwd: Option<PathBuf>, detached: bool) -> Command {
+        // The descriptors are close-on-exec and `self` may be gone before the command is started.
+        let fds: io::Result<Vec<OwnedFd>> =
+            [&self.uts, &self.net, &self.mnt].iter().map(|fd| fd.try_clone()).collect();
+        let cwd = cwd.map(|c| std::ffi::CString::new(c.into_os_string().into_encoded_bytes()));
+        let mut command = Command::new(program);
+        let enter = move || {
+            let fds = fds.as_ref().map_err(|e| io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EMFILE)))?;
+            for fd in fds {
+                setns(fd, CloneFlags::empty())?;
+            }
+            if detached {
+                nix::unistd::setsid()?;
+            }
+            match &cwd {
+                Some(Ok(dir)) if nix::unistd::chdir(dir.as_c_str()).is_ok() => {}
+                _ => nix::unistd::chdir(c"/")?,
+            }
+            Ok(())
+        };
+        // SAFETY: between fork and exec the closure only makes system calls on memory that was prepared before; it
+        // neither allocates nor takes a lock (building an error from a number does not allocate).
+        unsafe { command.pre_exec(enter) };
+        command
+    }
+
+    /// The network namespace.
+    pub fn net(&self) -> BorrowedFd<'_> {
+        self.net.as_fd()
+    }
+
+    /// The mount namespace.
+    pub fn mnt(&self) -> BorrowedFd<'_> {
+        self.mnt.as_fd()
+    }
+
+    /// Whether the process has any of the three.
+    pub fn hold(&self, pid: u32) -> bool {
+        FILES.iter().zip([&self.net, &self.mnt, &self.uts]).any(|(name, fd)| {
+            let theirs = nix::sys::stat::stat(format!("/proc/{pid}/ns/{name}").as_str());
+            let ours = nix::sys::stat::fstat(fd.as_fd());
+            matches!((theirs, ours), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
+        })
+    }
+}
+
+/// Makes `dir` a mount of its own that shares nothing, so that namespaces can be kept below it; fine if it is one.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn make_private(dir: &Path) -> io::Result<()> {
+    let private = || mount(None::<&str>, dir, None::<&str>, MsFlags::MS_PRIVATE, None::<&str>);
+    match private() {
+        Ok(()) => Ok(()),
+        Err(Errno::EINVAL) => {
+            mount(Some(dir), dir, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+            Ok(private()?)
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_prepared_inside_is_seen_inside_only_and_outlives_its_maker() {
+        let dir = std::env::temp_dir().join(format!("shoal-namespace-test-{}", std::process::id()));
+        let place = dir.join("place");
+        std::fs::create_dir_all(&place).unwrap();
+        make_private(&dir).unwrap();
+        make_private(&dir).unwrap();
+        let made = Namespaces::create(|| {
+            nix::unistd::sethostname("inside")?;
+            Ok(mount(Some("none"), &place, Some("tmpfs"), MsFlags::empty(), None::<&str>)?)
+        });
+        let made = made.unwrap();
+        made.keep_at(&dir).unwrap();
+        drop(made);
+        let again = Namespaces::open(&dir).unwrap();
+        let script = format!("hostname; touch {0}/seen; ls {0}; pwd", place.display());
+        let output = again.command("sh", Some(place.clone()), true).args(["-c", &script]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text, format!("inside\nseen\n{}\n", place.display()));
+        assert!(!place.join("seen").exists());
+        assert!(!again.hold(std::process::id()));
+        assert_ne!(nix::unistd::gethostname().unwrap(), "inside");
+        Namespaces::forget(&dir).unwrap();
+        Namespaces::forget(&dir).unwrap();
+        assert!(Namespaces::open(&dir).is_err());
+        umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
