@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 pub mod bpffs;
+pub mod namespace;
 pub mod netlink;
 pub mod netns;
 pub mod beneath;
@@ -13,3 +14,5 @@ pub mod mount;
 pub mod process;
 pub mod pty;
 pub mod signal;
+pub mod nft;
+pub mod sysctl;

@@ -158,9 +158,7 @@ impl NetNs {
             }
         }
         match std::fs::remove_file(path) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                Err(NetNsError::File { path: path.to_owned(), source: e })
-            }
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(NetNsError::File { path: path.to_owned(), source: e }),
             _ => Ok(()),
         }
     }

@@ -86,7 +86,12 @@ impl Netlink {
         }
     }
 
-    fn dump<T>(&self, what: &'static str, m: impl Fn() -> Message, parse: impl Fn(&[u8]) -> Option<T>) -> Result<Vec<T>> {
+    fn dump<T>(
+        &self,
+        what: &'static str,
+        m: impl Fn() -> Message,
+        parse: impl Fn(&[u8]) -> Option<T>,
+    ) -> Result<Vec<T>> {
         // A change during the dump makes it inconsistent: ask again, a few times.
         for _ in 0..8 {
             let mut all = Vec::new();
@@ -100,12 +105,7 @@ impl Netlink {
 }
 
 pub(crate) fn error(action: &'static str, object: &str, n: Nack) -> NetlinkError {
-    NetlinkError {
-        action,
-        object: object.to_owned(),
-        words: n.words,
-        source: io::Error::from_raw_os_error(n.errno),
-    }
+    NetlinkError { action, object: object.to_owned(), words: n.words, source: io::Error::from_raw_os_error(n.errno) }
 }
 
 fn dump_request(kind: u16, fixed: &[u8]) -> Message {
@@ -124,10 +124,7 @@ fn octets(addr: IpAddr) -> Vec<u8> {
 }
 
 fn address_of(bytes: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(bytes)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .ok()
+    <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
 #[cfg(test)]
