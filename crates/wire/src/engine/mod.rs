@@ -2,6 +2,7 @@
 //! sent; `omitempty` where its Go source says so). Conversion to and from the [`model`] is in [`convert`].
 pub mod config;
 pub mod container;
+pub mod convert;
 pub mod events;
 pub mod exec;
 pub mod filters;
