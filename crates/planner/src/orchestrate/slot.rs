@@ -1,0 +1,65 @@
+//! Slots: the places of a service that tasks fill one after the other.
+use crate::draft::Draft;
+use model::{DesiredState, NodeId, Service, Task, TaskState};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Which place: a number (from 1), or a node of a global service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SlotKey {
+    Number(u64),
+    Node(NodeId),
+}
+
+/// One place with all its tasks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Slot {
+    /// Those that shall run, oldest first. Two only during a start-first update.
+    pub live: Vec<Arc<Task>>,
+    /// Those that shall not (any more), oldest first.
+    pub past: Vec<Arc<Task>>,
+}
+
+impl Slot {
+    /// The task that was last in this place, besides `task`.
+    pub fn predecessor(&self, task: &Task) -> Option<&Arc<Task>> {
+        self.past.iter().rev().find(|t| t.id != task.id && age(t) <= age(task))
+    }
+    /// Every task.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.past.iter().chain(&self.live)
+    }
+    /// Whether a live task of it runs.
+    pub fn runs(&self) -> bool {
+        self.live.iter().any(|t| t.status.state == TaskState::Running)
+    }
+}
+
+/// The order in which tasks were made.
+pub(crate) fn age(task: &Task) -> (model::Timestamp, u64) {
+    let version = if task.meta.version == 0 { u64::MAX } else { 0 };
+    (task.meta.created_at, version)
+}
+
+/// The slots of a service. Tasks that are to be removed are in none.
+pub(crate) fn slots(draft: &Draft<'_>, service: &Service) -> BTreeMap<SlotKey, Slot> {
+    let per_node = matches!(service.spec.mode, model::ServiceMode::Global | model::ServiceMode::GlobalJob);
+    let mut slots: BTreeMap<SlotKey, Slot> = BTreeMap::new();
+    for task in draft.tasks_of_service(&service.id) {
+        if task.desired == DesiredState::Remove {
+            continue;
+        }
+        let key = match (&task.node, per_node) {
+            (Some(node), true) => SlotKey::Node(node.clone()),
+            (None, true) => continue,
+            _ => SlotKey::Number(task.slot),
+        };
+        let slot = slots.entry(key).or_default();
+        if task.desired.wants_to_run() { slot.live.push(task) } else { slot.past.push(task) }
+    }
+    for slot in slots.values_mut() {
+        slot.live.sort_by_key(|t| age(t));
+        slot.past.sort_by_key(|t| age(t));
+    }
+    slots
+}

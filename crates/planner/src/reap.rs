@@ -1,0 +1,133 @@
+//! What is over is forgotten: history beyond the limit, removed tasks once they have ended, tasks of nodes that are
+//! gone for good.
+//!
+//! ```text
+//!  desired shutdown/remove, never handed to a node ─────────► row deleted at once
+//!  desired remove, ended ───────────────────────────────────► row deleted
+//!  desired remove, node down for a minute (it has fenced itself by then) ► row deleted
+//!  on a node that was removed, or is down for 24 h ─────────► orphaned (its addresses are free again)
+//!  ended, in a slot with more tasks than the history limit ─► oldest rows deleted
+//! ```
+use crate::draft::Draft;
+use crate::memory::PlannerMemory;
+use crate::orchestrate::slot::{SlotKey, slots};
+use model::{DesiredState, NodeState, Service, ServiceId, Task, TaskState, Timestamp};
+use std::sync::Arc;
+use std::time::Duration;
+
+const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Longer than any isolated node keeps its tasks running.
+const FENCED_AFTER: Duration = Duration::from_secs(60);
+
+enum Verdict {
+    Keep,
+    LookAgain(Timestamp),
+    Delete,
+    Orphan,
+}
+
+/// Tasks of a service that is still there.
+pub(crate) fn history(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
+    let tasks = draft.tasks_of_service(&service.id);
+    for task in &tasks {
+        if draft.is_full() {
+            return;
+        }
+        judge(draft, memory, task);
+    }
+    trim(draft, service, tasks.len());
+}
+
+/// Tasks of a service that is not.
+pub(crate) fn removed_service(draft: &mut Draft<'_>, memory: &mut PlannerMemory, id: &ServiceId) {
+    for task in draft.tasks_of_service(id) {
+        if draft.is_full() {
+            return;
+        }
+        judge(draft, memory, &task);
+    }
+}
+
+/// Attachments of plain containers.
+pub(crate) fn loose_tasks(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
+    while !draft.is_full()
+        && let Some(id) = memory.dirty_loose.pop_first()
+    {
+        let Some(task) = draft.task(&id).cloned() else { continue };
+        if task.status.state.is_terminal() {
+            draft.remove_task(&id);
+        } else {
+            judge(draft, memory, &task);
+        }
+    }
+}
+
+fn judge(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>) {
+    match verdict(draft, task) {
+        Verdict::Keep => {}
+        Verdict::LookAgain(at) => match &task.service {
+            Some(service) => memory.wake_service(service, at),
+            None => memory.wake_loose(&task.id, at),
+        },
+        Verdict::Delete => draft.remove_task(&task.id),
+        Verdict::Orphan => {
+            let mut orphan = (**task).clone();
+            orphan.status.state = TaskState::Orphaned;
+            orphan.status.timestamp = draft.now;
+            orphan.status.message = "Task belonged to a node that has been deleted".into();
+            orphan.desired = orphan.desired.max(DesiredState::Shutdown);
+            draft.put_task(orphan);
+        }
+    }
+}
+
+fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
+    let state = task.status.state;
+    let unwanted = !task.desired.wants_to_run();
+    if unwanted && state < TaskState::Assigned {
+        return Verdict::Delete;
+    }
+    if state.is_terminal() {
+        return if task.desired == DesiredState::Remove { Verdict::Delete } else { Verdict::Keep };
+    }
+    let Some(id) = &task.node else { return Verdict::Keep };
+    let Some(node) = draft.node(id) else { return Verdict::Orphan };
+    if !matches!(node.status.state, NodeState::Down | NodeState::Disconnected) {
+        return Verdict::Keep;
+    }
+    let away = |limit: Duration| node.status.since.after(limit);
+    if task.desired == DesiredState::Remove {
+        let at = away(FENCED_AFTER);
+        return if at <= draft.now { Verdict::Delete } else { Verdict::LookAgain(at) };
+    }
+    let at = away(ORPHAN_AFTER);
+    if at <= draft.now { Verdict::Orphan } else { Verdict::LookAgain(at) }
+}
+
+/// Cuts each slot's history. Jobs keep theirs: it is their result.
+fn trim(draft: &mut Draft<'_>, service: &Service, tasks: usize) {
+    let attempts = service.spec.task.restart.as_ref().map_or(0, |r| r.max_attempts);
+    let limit = match draft.tables.cluster().map_or(5, |c| c.spec.task_history_limit) {
+        _ if attempts > 0 => attempts as usize + 1,
+        n => match usize::try_from(n) {
+            Ok(n) => n,
+            Err(_) => return,
+        },
+    };
+    let job = service.spec.mode.is_job();
+    if job || tasks <= limit.min(1) {
+        return;
+    }
+    for (key, slot) in slots(draft, service) {
+        let node_gone = matches!(&key, SlotKey::Node(n) if draft.node(n).is_none());
+        let limit = if node_gone { 0 } else { limit };
+        let excess = (slot.live.len() + slot.past.len()).saturating_sub(limit);
+        let ended = slot.past.iter().filter(|t| t.status.state.is_terminal());
+        for task in ended.take(excess) {
+            if draft.is_full() {
+                return;
+            }
+            draft.remove_task(&task.id);
+        }
+    }
+}

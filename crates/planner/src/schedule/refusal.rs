@@ -1,0 +1,80 @@
+//! Why a task waits: each node's reason as data, and Docker's sentence about all of them.
+use super::filter::{Requirements, refuse};
+use super::load::NodeLoad;
+use model::{NodeId, Tables, Task};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Why one node may not have a task. The order is that of the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// Down, paused or drained.
+    NotAvailable,
+    /// Not enough of what is reserved.
+    Resources,
+    /// No such log driver.
+    Plugin,
+    /// A placement constraint.
+    Constraints,
+    /// Not the image's platform.
+    Platform,
+    /// Another task holds the port.
+    HostPort,
+    /// Enough tasks of the service already.
+    MaxReplicas,
+}
+
+impl Refusal {
+    /// Docker's words for `n` nodes.
+    fn text(self, n: usize) -> String {
+        let nodes = if n == 1 { "1 node".to_owned() } else { format!("{n} nodes") };
+        match self {
+            Self::NotAvailable => format!("{nodes} not available for new tasks"),
+            Self::Resources => format!("insufficient resources on {nodes}"),
+            Self::Plugin => format!("missing plugin on {nodes}"),
+            Self::Constraints => format!("scheduling constraints not satisfied on {nodes}"),
+            Self::Platform => format!("unsupported platform on {nodes}"),
+            Self::HostPort => format!("host-mode port already in use on {nodes}"),
+            Self::MaxReplicas => "max replicas per node limit exceed".to_owned(),
+        }
+    }
+}
+
+/// The reasons of all nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals(BTreeMap<NodeId, Refusal>);
+
+impl Refusals {
+    pub(crate) fn add(&mut self, node: &NodeId, why: Refusal) {
+        self.0.insert(node.clone(), why);
+    }
+    /// Node by node.
+    pub fn iter(&self) -> impl Iterator<Item = (&NodeId, Refusal)> {
+        self.0.iter().map(|(n, r)| (n, *r))
+    }
+}
+
+impl fmt::Display for Refusals {
+    /// `no suitable node (insufficient resources on 2 nodes; 1 node not available for new tasks)`: most nodes first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut counts: BTreeMap<Refusal, usize> = BTreeMap::new();
+        for why in self.0.values() {
+            *counts.entry(*why).or_default() += 1;
+        }
+        let mut sorted: Vec<_> = counts.into_iter().collect();
+        sorted.sort_by_key(|(why, n)| (std::cmp::Reverse(*n), *why));
+        let texts: Vec<_> = sorted.into_iter().map(|(why, n)| why.text(n)).collect();
+        if texts.is_empty() { f.write_str("no suitable node") } else { write!(f, "no suitable node ({})", texts.join("; ")) }
+    }
+}
+
+/// Which nodes a waiting task could have now (`None`), and why not the others. For `shoal explain`.
+pub fn explain(tables: &Tables, task: &Task) -> Vec<(NodeId, Option<Refusal>)> {
+    let requirements = Requirements::of(task);
+    let load = |node: &NodeId| {
+        let mut load = NodeLoad::default();
+        tables.tasks_on_node(node).filter(|t| t.id != task.id).for_each(|t| load.add(t));
+        load
+    };
+    tables.nodes().map(|n| (n.id.clone(), refuse(&requirements, n, &load(&n.id)))).collect()
+}

@@ -1,0 +1,58 @@
+//! Whether a task still is what its service asks for, as far as its container can see. Names, published mesh ports,
+//! labels of the service and placements that still hold change under a living task.
+use crate::allocate::services::publishes_in_mesh;
+use crate::draft::Draft;
+use crate::enforce;
+use model::{EndpointSpec, NetworkTarget, PortConfig, PublishMode, Service, Task, TaskSpec};
+
+pub(crate) fn is_current(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+    if task.spec_version == service.spec_version {
+        return true;
+    }
+    let wish = &service.spec.task;
+    same_container(&task.spec, wish)
+        && same_networks(&task.spec, wish)
+        && placement_holds(draft, service, task)
+        && host_ports(&task.endpoint) == host_ports(&service.spec.endpoint.clone().unwrap_or_default())
+        && has_mesh_interface(draft, service, task)
+}
+
+fn same_container(a: &TaskSpec, b: &TaskSpec) -> bool {
+    a.force_update == b.force_update
+        && a.container == b.container
+        && a.attachment == b.attachment
+        && a.resources == b.resources
+        && a.log_driver == b.log_driver
+}
+
+/// Further names are the service's, and change live.
+fn same_networks(a: &TaskSpec, b: &TaskSpec) -> bool {
+    a.networks.len() == b.networks.len()
+        && a.networks.iter().zip(&b.networks).all(|(a, b)| {
+            a.target == b.target && a.driver_opts == b.driver_opts && a.addresses == b.addresses
+        })
+}
+
+fn placement_holds(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+    let wish = &service.spec.task.placement;
+    if task.spec.placement.constraints == wish.constraints && task.spec.placement.platforms == wish.platforms {
+        return true;
+    }
+    task.node.as_ref().and_then(|n| draft.node(n)).is_some_and(|n| enforce::fits(wish, n))
+}
+
+/// Ports on the node are bound when the container is made.
+fn host_ports(endpoint: &EndpointSpec) -> Vec<&PortConfig> {
+    let mut ports: Vec<_> = endpoint.ports.iter().filter(|p| p.publish_mode == PublishMode::Host).collect();
+    ports.sort();
+    ports
+}
+
+/// The routing mesh reaches a task on an interface of its own, which only a new container gets.
+fn has_mesh_interface(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+    !publishes_in_mesh(&service.spec)
+        || draft.tables.ingress().is_none_or(|ingress| {
+            let target = NetworkTarget::Swarm(ingress.id.clone());
+            task.networks.iter().any(|n| n.network == target)
+        })
+}
