@@ -1,0 +1,237 @@
+/* The flow table: how an established flow is followed, and how a new one is opened.
+ *
+ * A flow is two entries. The forward one turns a packet as its sender wrote it into the packet that the backend gets;
+ * the reply one is keyed by the backend's answer and turns it into what the sender expects. Each entry holds the whole
+ * tuple that a packet shall have afterwards, so that translation, hairpin and moved ports are one operation. */
+#pragma once
+#include "answer.h"
+
+#define SECOND 1000000000ULL
+#define UDP_IDLE (180 * SECOND)
+#define CLOSED_IDLE (60 * SECOND)
+#define AGAIN (-100)
+
+static __always_inline int deliver(struct __sk_buff *skb, struct endpoint *e)
+{
+	if (skb->pkt_type != 0)
+		bpf_skb_change_type(skb, 0);
+	if (bpf_skb_store_bytes(skb, 0, e->mac, 6, 0))
+		return TC_ACT_SHOT;
+	return bpf_redirect_peer(e->ifindex, 0);
+}
+
+static __always_inline int tunnel(struct __sk_buff *skb, __be32 node, __u32 vni)
+{
+	struct config *c = config();
+	struct bpf_tunnel_key key;
+	if (!c)
+		return TC_ACT_SHOT;
+	__builtin_memset(&key, 0, sizeof(key));
+	key.tunnel_id = vni;
+	key.remote_ipv4 = bpf_ntohl(node);
+	key.tunnel_ttl = 64;
+	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+		return TC_ACT_SHOT;
+	return bpf_redirect(c->tunnel_ifindex, 0);
+}
+
+/* To an address of a network. `transit` is 0 for packets that came through the tunnel: they end here. */
+static __always_inline int to_endpoint(struct __sk_buff *skb, struct packet *p, struct addr *dst, __u32 vni, int transit)
+{
+	struct place at = { .addr = *dst, .vni = vni };
+	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
+	if (!e)
+		return drop(skb, p, COUNT_DROP_UNKNOWN_DESTINATION);
+	if (e->kind == ENDPOINT_LOCAL)
+		return deliver(skb, e);
+	if (e->kind == ENDPOINT_REMOTE && transit)
+		return tunnel(skb, e->node, p->key.side == SIDE_OUTSIDE ? MESH_VNI : vni);
+	if (e->kind == ENDPOINT_GATEWAY && transit && is_echo_request(p))
+		return answer_echo(skb, p);
+	return drop(skb, p, COUNT_DROP_UNKNOWN_DESTINATION);
+}
+
+static __always_inline void reversed(struct flow_key *k, struct tuple *t, __u8 proto, __u32 scope, __u8 side)
+{
+	__builtin_memset(k, 0, sizeof(*k));
+	k->src = t->dst;
+	k->dst = t->src;
+	k->sport = t->dport;
+	k->dport = t->sport;
+	k->proto = proto;
+	k->scope = scope;
+	k->side = side;
+}
+
+static __always_inline int is_finished(struct flow *f)
+{
+	return (f->flags & FLOW_CLOSED) || ((f->flags & FLOW_FIN) && (f->flags & FLOW_PEER_FIN));
+}
+
+/* A FIN or RST in one direction, noted in both entries. */
+static __noinline void note_close(struct packet *p, struct flow *f)
+{
+	__u8 own = (p->tcp_flags & TCP_RST) ? FLOW_RST : FLOW_FIN;
+	__u8 peer = own << 2;
+	struct scratch *s = scratch();
+	if (!s)
+		return;
+	struct flow *other;
+	if (f->flags & FLOW_REPLY)
+		reversed(&s->other_key, &f->to, p->key.proto, f->origin_scope, f->origin_side);
+	else
+		reversed(&s->other_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
+	other = bpf_map_lookup_elem(&flows, &s->other_key);
+	/* Whichever entry knows the backend's slot gives the place back, once. */
+	struct flow *forward = (f->flags & FLOW_REPLY) ? other : f;
+	int was = forward ? is_finished(forward) : 1;
+	f->flags |= own;
+	if (other)
+		other->flags |= peer;
+	if (was || !forward || forward->slot == NO_SLOT || !is_finished(forward))
+		return;
+	struct slot *slot = bpf_map_lookup_elem(&slots, &forward->slot);
+	if (slot && slot->generation == forward->generation)
+		__sync_fetch_and_add(&slot->live, -1);
+}
+
+static __always_inline int is_stale(struct flow *f, __u8 proto, __u64 now)
+{
+	if (proto == IPPROTO_UDP)
+		return now > f->seen_ns + UDP_IDLE;
+	return is_finished(f) || ((f->flags & FLOW_FIN) && now > f->seen_ns + CLOSED_IDLE);
+}
+
+/* The hot path: an entry was found. AGAIN means that it is no longer good and a new flow is to be opened. */
+static __always_inline int follow(struct __sk_buff *skb, struct packet *p, struct flow *f, int transit)
+{
+	__u64 now = bpf_ktime_get_ns();
+	if (f->slot != NO_SLOT) {
+		struct slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+		if (!slot || slot->generation != f->generation) {
+			if (p->key.proto == IPPROTO_TCP && !(p->tcp_flags & TCP_SYN)) {
+				bpf_map_delete_elem(&flows, &p->key);
+				return refuse(skb, p, COUNT_BACKEND_GONE);
+			}
+			return AGAIN;
+		}
+		if (p->key.proto == IPPROTO_UDP) {
+			if (is_stale(f, IPPROTO_UDP, now))
+				return AGAIN;
+		} else if ((p->tcp_flags & TCP_SYN) && is_finished(f)) {
+			return AGAIN;
+		}
+	}
+	if (now - f->seen_ns > SECOND)
+		f->seen_ns = now;
+	if (p->tcp_flags & (TCP_FIN | TCP_RST | TCP_SYN)) {
+		if (p->key.proto == IPPROTO_TCP) {
+			if (p->tcp_flags & (TCP_FIN | TCP_RST))
+				note_close(p, f);
+			else if (f->road == ROAD_UPLINK || f->road == ROAD_ENTRY)
+				clamp_segment_size(skb, p);
+		}
+	}
+	__u8 road = f->road;
+	if (road == ROAD_TRACK)
+		return to_endpoint(skb, p, &p->key.dst, p->key.scope, transit);
+	if (rewrite(skb, p, &f->to))
+		return drop(skb, p, COUNT_DROP_INTERNAL);
+	if (road == ROAD_ENDPOINT)
+		return to_endpoint(skb, p, &f->to.dst, f->vni, transit);
+	if (road == ROAD_UPLINK)
+		return bpf_redirect_neigh(f->via, 0, 0, 0);
+	return tunnel(skb, f->via, f->vni);
+}
+
+/* Opens the flow that s->forward and s->reply describe (all but the addresses of the reply, which follow from the
+ * forward one). Where another live flow has the same reply, the sender's port is moved: two services or two entry nodes
+ * may lead the same client port to the same backend. */
+static __noinline int open_flow(struct __sk_buff *skb, struct packet *p, struct scratch *s)
+{
+	struct flow *f = &s->forward, *r = &s->reply;
+	__u64 now = bpf_ktime_get_ns();
+	r->to.src = p->key.dst;
+	r->to.dst = p->key.src;
+	r->to.sport = p->key.dport;
+	r->to.dport = p->key.sport;
+	r->slot = NO_SLOT;
+	r->generation = 0;
+	r->flags = FLOW_REPLY;
+	r->origin_side = p->key.side;
+	r->origin_scope = p->key.scope;
+	r->vni = f->vni;
+	r->seen_ns = f->seen_ns = now;
+	f->flags = 0;
+	for (int i = 0; i < 8; i++) {
+		reversed(&s->reply_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
+		if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_NOEXIST))
+			goto opened;
+		struct flow *old = bpf_map_lookup_elem(&flows, &s->reply_key);
+		if (!old || is_stale(old, p->key.proto, now) ||
+		    (old->origin_side == r->origin_side && old->origin_scope == r->origin_scope &&
+		     old->to.sport == r->to.sport && old->to.dport == r->to.dport &&
+		     same(&old->to.src, &r->to.src) && same(&old->to.dst, &r->to.dst))) {
+			if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_ANY))
+				goto opened;
+		}
+		f->to.sport = bpf_htons(1024 + bpf_get_prandom_u32() % 64512);
+		if (i == 0)
+			count(COUNT_PORT_MOVED);
+	}
+	return -1;
+opened:
+	if (bpf_map_update_elem(&flows, &p->key, f, BPF_ANY))
+		return -1;
+	if (f->slot != NO_SLOT) {
+		struct slot *slot = bpf_map_lookup_elem(&slots, &f->slot);
+		if (slot)
+			__sync_fetch_and_add(&slot->live, 1);
+	}
+	__u32 reason = p->key.side == SIDE_OVERLAY ? COUNT_FLOW_OPENED : COUNT_MESH_OPENED;
+	count(reason);
+	tell(skb, &p->key, &f->to, reason);
+	return 0;
+}
+
+/* Remembers a direct connection to a local container, so that draining can see it. */
+static __noinline void track(struct packet *p)
+{
+	struct scratch *s = scratch();
+	if (!s)
+		return;
+	struct flow *f = &s->forward;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->slot = NO_SLOT;
+	f->road = ROAD_TRACK;
+	f->vni = p->key.scope;
+	f->to.src = p->key.src;
+	f->to.dst = p->key.dst;
+	f->to.sport = p->key.sport;
+	f->to.dport = p->key.dport;
+	f->seen_ns = bpf_ktime_get_ns();
+	bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST);
+}
+
+/* For direct TCP: a new connection forgets what its reply tuple meant before; an end is noted where it is tracked. */
+static __noinline void note_direct(struct packet *p)
+{
+	struct scratch *s = scratch();
+	if (!s)
+		return;
+	struct tuple t = { .src = p->key.src, .dst = p->key.dst, .sport = p->key.sport, .dport = p->key.dport };
+	reversed(&s->other_key, &t, p->key.proto, p->key.scope, p->key.side);
+	struct flow *f = bpf_map_lookup_elem(&flows, &s->other_key);
+	if (!f)
+		return;
+	if (f->road == ROAD_TRACK) {
+		if (p->tcp_flags & TCP_RST)
+			f->flags |= FLOW_PEER_RST;
+		else if (p->tcp_flags & TCP_FIN)
+			f->flags |= FLOW_PEER_FIN;
+		else if (!(p->tcp_flags & TCP_ACK))
+			bpf_map_delete_elem(&flows, &s->other_key);
+	} else if (!(p->tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN))) {
+		bpf_map_delete_elem(&flows, &s->other_key);
+	}
+}
