@@ -61,26 +61,26 @@ fn ports(
             return Err(AllocationError::PortTwice);
         }
     }
-    let mut given = Vec::with_capacity(endpoint.ports.len());
-    for wish in &endpoint.ports {
-        let mut port = wish.clone();
-        if wish.publish_mode == PublishMode::Ingress && wish.published_port == 0 {
-            let had = service.ports.iter().find(|p| {
-                PortConfig { published_port: 0, ..(*p).clone() } == *wish && !mine.contains(&(p.published_port, p.protocol))
-                    && DYNAMIC_PORTS.contains(&p.published_port)
-            });
-            port.published_port = match had {
-                Some(had) => had.published_port,
-                None => DYNAMIC_PORTS
-                    .into_iter()
-                    .find(|n| {
-                        !mine.contains(&(*n, wish.protocol)) && port_holder(draft, service, *n, wish.protocol).is_none()
-                    })
-                    .ok_or(AllocationError::PortsExhausted)?,
-            };
+    let chosen = |p: &PortConfig| p.publish_mode == PublishMode::Ingress && p.published_port == 0;
+    let mut given = endpoint.ports.clone();
+    // What was chosen before stays; only then are new numbers chosen.
+    for port in given.iter_mut().filter(|p| chosen(p)) {
+        let had = service.ports.iter().find(|p| {
+            PortConfig { published_port: 0, ..(*p).clone() } == *port
+                && DYNAMIC_PORTS.contains(&p.published_port)
+                && !mine.contains(&(p.published_port, p.protocol))
+        });
+        if let Some(had) = had {
+            port.published_port = had.published_port;
             mine.insert((port.published_port, port.protocol));
         }
-        given.push(port);
+    }
+    for port in given.iter_mut().filter(|p| chosen(p)) {
+        let free = |n: &u16| {
+            !mine.contains(&(*n, port.protocol)) && port_holder(draft, service, *n, port.protocol).is_none()
+        };
+        port.published_port = DYNAMIC_PORTS.into_iter().find(free).ok_or(AllocationError::PortsExhausted)?;
+        mine.insert((port.published_port, port.protocol));
     }
     Ok(given)
 }

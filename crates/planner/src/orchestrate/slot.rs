@@ -23,7 +23,7 @@ pub(crate) struct Slot {
 impl Slot {
     /// The task that was last in this place, besides `task`.
     pub fn predecessor(&self, task: &Task) -> Option<&Arc<Task>> {
-        self.past.iter().rev().find(|t| t.id != task.id && age(t) <= age(task))
+        self.past.iter().rev().find(|t| t.id != task.id && t.meta.created_at <= task.meta.created_at)
     }
     /// Every task.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Task>> {
@@ -35,10 +35,9 @@ impl Slot {
     }
 }
 
-/// The order in which tasks were made.
-pub(crate) fn age(task: &Task) -> (model::Timestamp, u64) {
-    let version = if task.meta.version == 0 { u64::MAX } else { 0 };
-    (task.meta.created_at, version)
+/// The order in which tasks were made; of two from one moment, the one that has ended was first.
+pub(crate) fn age(task: &Task) -> (model::Timestamp, bool) {
+    (task.meta.created_at, !task.status.state.is_terminal())
 }
 
 /// The slots of a service. Tasks that are to be removed are in none.

@@ -1,4 +1,5 @@
 //! Placement constraints: `node.role == manager`, `node.labels.zone != a`.
+use super::filter::architecture;
 use model::{Node, NodeRole, Subnet};
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -90,7 +91,9 @@ impl Constraint {
                 NodeRole::Manager => "manager",
             }),
             Key::Os => description.is_some_and(|d| is(&d.platform.os)),
-            Key::Architecture => description.is_some_and(|d| is(&d.platform.architecture)),
+            Key::Architecture => description.is_some_and(|d| {
+                architecture(&d.platform.architecture) == architecture(&self.value)
+            }),
             Key::NodeLabel(key) => node.spec.labels.get(key).is_some_and(|v| is(v)),
             Key::EngineLabel(key) => description.and_then(|d| d.engine_labels.get(key)).is_some_and(|v| is(v)),
         };

@@ -94,7 +94,7 @@ pub(crate) fn platform_fits(placement: &Placement, node: &Node) -> bool {
 }
 
 /// One word per architecture: kernels and images name them differently.
-fn architecture(name: &str) -> String {
+pub(crate) fn architecture(name: &str) -> String {
     match name.to_lowercase().as_str() {
         "x86_64" => "amd64".into(),
         "aarch64" => "arm64".into(),

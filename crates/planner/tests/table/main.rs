@@ -1,0 +1,13 @@
+//! Pure input, exact output.
+#[path = "../fixture/mod.rs"]
+mod fixture;
+
+mod allocation;
+mod global;
+mod jobs;
+mod placement;
+mod reaping;
+mod replicated;
+mod restarts;
+mod scale;
+mod updates;
