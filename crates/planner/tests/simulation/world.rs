@@ -1,0 +1,341 @@
+//! The simulated swarm.
+//!
+//! ```text
+//!  user ops ─► tables ◄─ planner (leader; may be replaced, may lose a transaction)
+//!                │ assignments + directory deltas (lost while cut off)      ▲ statuses (some lost, told again)
+//!                ▼                                                          │
+//!              agent ×n: containers with real addresses; stops them all when cut off for longer than its lease
+//! ```
+use crate::fixture::*;
+use model::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+pub const TICK: Duration = Duration::from_millis(100);
+/// Silence after which the manager marks a node down.
+const DOWN_AFTER: Duration = Duration::from_secs(3);
+/// Silence after which a node stops its tasks by itself: before the manager replaces them.
+const LEASE: Duration = Duration::from_millis(2500);
+
+/// How likely mishaps are, in percent per tick (or per message).
+#[derive(Clone, Copy, Default)]
+pub struct Faults {
+    pub crash: u64,
+    pub cut_off: u64,
+    pub lost_status: u64,
+    pub task_exit: u64,
+    pub new_leader: u64,
+    pub lost_transaction: u64,
+}
+
+impl Faults {
+    pub const NONE: Self =
+        Self { crash: 0, cut_off: 0, lost_status: 0, task_exit: 0, new_leader: 0, lost_transaction: 0 };
+    pub const SOME: Self =
+        Self { crash: 1, cut_off: 1, lost_status: 20, task_exit: 1, new_leader: 2, lost_transaction: 5 };
+}
+
+/// A container on a machine.
+#[derive(Clone)]
+pub struct Container {
+    pub task: Task,
+    pub state: TaskState,
+    next_at: Timestamp,
+}
+
+/// A machine.
+#[derive(Default)]
+pub struct Agent {
+    pub containers: BTreeMap<TaskId, Container>,
+    pub directory: Directory,
+    /// Until when nothing reaches it, if it is cut off.
+    pub cut_off_until: Option<Timestamp>,
+    /// Until when it is off, if it is.
+    pub off_until: Option<Timestamp>,
+    heard: Timestamp,
+}
+
+pub struct World {
+    pub swarm: Swarm,
+    pub agents: BTreeMap<NodeId, Agent>,
+    pub faults: Faults,
+    /// Shortest and longest time of an agent's step, in ticks.
+    pub pace: (u64, u64),
+    seen: BTreeMap<TaskId, TaskState>,
+}
+
+impl World {
+    pub fn new(seed: u64, nodes: usize, faults: Faults) -> Self {
+        let swarm = Swarm::seeded(nodes, seed);
+        let now = swarm.now;
+        let agent = |n: &std::sync::Arc<Node>| (n.id.clone(), Agent { heard: now, ..Agent::default() });
+        let agents = swarm.tables.nodes().map(agent).collect();
+        Self { swarm, agents, faults, pace: (0, 10), seen: BTreeMap::new() }
+    }
+
+    pub fn run(&mut self, d: Duration) {
+        for _ in 0..d.as_millis() / TICK.as_millis() {
+            self.step();
+        }
+    }
+
+    /// Ends all mishaps and lets the swarm come to rest.
+    pub fn heal(&mut self) {
+        self.faults = Faults::NONE;
+        for agent in self.agents.values_mut() {
+            agent.cut_off_until = None;
+            agent.off_until = None;
+        }
+        self.run(Duration::from_secs(120));
+    }
+
+    pub fn step(&mut self) {
+        self.swarm.now = self.swarm.now.after(TICK);
+        self.mishaps();
+        self.lead();
+        let ids: Vec<_> = self.agents.keys().cloned().collect();
+        for id in ids {
+            self.work(&id);
+        }
+        self.lead();
+        self.check_states();
+        self.check_addresses();
+    }
+
+    fn mishaps(&mut self) {
+        let now = self.swarm.now;
+        let faults = self.faults;
+        for agent in self.agents.values_mut() {
+            let dice = &mut self.swarm.dice;
+            if agent.off_until.is_some_and(|t| t <= now) {
+                agent.off_until = None;
+            }
+            if agent.cut_off_until.is_some_and(|t| t <= now) {
+                agent.cut_off_until = None;
+            }
+            if agent.off_until.is_none() && agent.cut_off_until.is_none() {
+                let long = Duration::from_millis(dice.below(90_000));
+                if dice.chance(faults.crash) && dice.chance(30) {
+                    agent.off_until = Some(now.after(long));
+                    for c in agent.containers.values_mut().filter(|c| !c.state.is_terminal()) {
+                        // What ran has died with the machine; it will say so when it is back.
+                        c.state = TaskState::Failed;
+                    }
+                } else if dice.chance(faults.cut_off) && dice.chance(50) {
+                    agent.cut_off_until = Some(now.after(long));
+                }
+            }
+        }
+        if self.swarm.dice.chance(faults.new_leader) {
+            self.swarm.memory = Default::default();
+        }
+    }
+
+    /// The leader: liveness, then planning until nothing is left to do.
+    fn lead(&mut self) {
+        let now = self.swarm.now;
+        for (id, agent) in &mut self.agents {
+            let reachable = agent.off_until.is_none() && agent.cut_off_until.is_none();
+            if reachable {
+                agent.heard = now;
+            }
+            let Some(node) = self.swarm.tables.node(id) else { continue };
+            let silent = now.since(agent.heard) >= DOWN_AFTER;
+            let state = if silent { NodeState::Down } else { NodeState::Ready };
+            if node.status.state != state && (silent || reachable) {
+                let mut next = (**node).clone();
+                next.status.state = state;
+                next.status.since = now;
+                self.swarm.update(next);
+            }
+        }
+        for _ in 0..1000 {
+            let plan = self.swarm.plan();
+            self.swarm.wake_at = plan.wake_at;
+            if plan.actions.is_empty() {
+                return;
+            }
+            assert!(plan.actions.len() < 2 * planner::ACTIONS_MAX, "a plan of {} actions", plan.actions.len());
+            if self.swarm.dice.chance(self.faults.lost_transaction) {
+                continue;
+            }
+            self.swarm.tables.apply(plan.actions, now).expect("no planned transaction is refused");
+        }
+        panic!("the planner does not come to rest");
+    }
+
+    /// One machine, one tick.
+    fn work(&mut self, id: &NodeId) {
+        let now = self.swarm.now;
+        let Some(agent) = self.agents.get_mut(id) else { return };
+        if agent.off_until.is_some() {
+            return;
+        }
+        let connected = agent.cut_off_until.is_none();
+        if connected {
+            let assigned: BTreeSet<TaskId> = self
+                .swarm
+                .tables
+                .tasks_on_node(id)
+                .filter(|t| t.status.state >= TaskState::Assigned)
+                .map(|t| t.id.clone())
+                .collect();
+            agent.containers.retain(|id, _| assigned.contains(id));
+            for task in assigned.iter().filter_map(|t| self.swarm.tables.task(t)) {
+                match agent.containers.get_mut(&task.id) {
+                    Some(c) => c.task.desired = task.desired,
+                    // What has ended is not begun again.
+                    None if task.status.state.is_terminal() => {}
+                    None => {
+                        let c = Container { task: (**task).clone(), state: task.status.state, next_at: now };
+                        agent.containers.insert(task.id.clone(), c);
+                    }
+                }
+            }
+            let truth = Directory::for_node(&self.swarm.tables, id, &|_| true);
+            if truth.revision != agent.directory.revision {
+                let delta = agent.directory.delta(&truth);
+                agent.directory.apply(delta).expect("a delta fits what the node has");
+            }
+        }
+        let fenced = now.since(agent.heard) >= LEASE;
+        let (least, most) = self.pace;
+        for c in agent.containers.values_mut() {
+            let ticks = least + self.swarm.dice.below(most - least + 1);
+            let next = next_of(c, fenced);
+            if let Some(next) = next.filter(|_| c.next_at <= now || fenced) {
+                c.state = next;
+                c.next_at = now.after(TICK * ticks as u32);
+            } else if c.state == TaskState::Running && self.swarm.dice.chance(self.faults.task_exit) {
+                c.state = if self.swarm.dice.chance(50) { TaskState::Failed } else { TaskState::Complete };
+            }
+        }
+        if !connected {
+            return;
+        }
+        let told: Vec<(TaskId, TaskState)> = agent.containers.iter().map(|(t, c)| (t.clone(), c.state)).collect();
+        for (task, state) in told {
+            let stored = self.swarm.tables.task(&task).map(|t| t.status.state);
+            let grows = stored.is_some_and(|s| s.may_become(state, task_state::Owner::Agent));
+            if grows && !self.swarm.dice.chance(self.faults.lost_status) {
+                self.swarm.report(&task, state);
+            }
+        }
+    }
+
+    /// No task moves backwards, whoever moves it.
+    fn check_states(&mut self) {
+        for task in self.swarm.tables.tasks() {
+            let before = self.seen.insert(task.id.clone(), task.status.state).unwrap_or_default();
+            assert!(task.status.state >= before, "{} went from {before:?} to {:?}", task.id, task.status.state);
+        }
+    }
+
+    /// No two containers that exist anywhere have the same address on the same network.
+    fn check_addresses(&self) {
+        let mut held: BTreeMap<(NetworkTarget, IpAddr), &TaskId> = BTreeMap::new();
+        for agent in self.agents.values().filter(|a| a.off_until.is_none()) {
+            for (id, c) in agent.containers.iter().filter(|(_, c)| !c.state.is_terminal()) {
+                for n in &c.task.networks {
+                    for (addr, _) in &n.addresses {
+                        if let Some(other) = held.insert((n.network.clone(), *addr), id) {
+                            panic!("{addr} is held by {other} and {id}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tasks of the service that take requests.
+    pub fn up(&self, service: &ServiceId) -> usize {
+        let up = |t: &&std::sync::Arc<Task>| endpoint(t) == Some(EndpointState::Ready);
+        self.swarm.tables.tasks_of_service(service).filter(up).count()
+    }
+
+    /// A few services with networks and ports, and a user who changes and removes them.
+    pub fn user(&mut self, networks: &[NetworkId]) {
+        let dice = &mut self.swarm.dice;
+        let ids: Vec<_> = self.swarm.tables.services().map(|s| s.id.clone()).collect();
+        match dice.below(10) {
+            0..=2 if ids.len() < 6 => {
+                let name = format!("s{}", dice.below(1_000_000));
+                let mut spec = web(&name, dice.below(6));
+                if dice.chance(20) {
+                    spec.mode = ServiceMode::Global;
+                }
+                let chosen: Vec<_> = networks.iter().filter(|_| dice.chance(60)).collect();
+                spec.task.networks = on(&chosen);
+                if dice.chance(50) {
+                    spec.endpoint = Some(publish(0, 80));
+                }
+                let mut update = UpdateConfig { parallelism: dice.below(4), ..Default::default() };
+                if dice.chance(50) {
+                    update.order = UpdateOrder::StartFirst;
+                }
+                update.failure_action = FailureAction::Continue;
+                spec.update = Some(update);
+                self.swarm.service(spec);
+            }
+            3..=5 if !ids.is_empty() => {
+                let id = &ids[dice.below(ids.len() as u64) as usize];
+                let replicas = dice.below(8);
+                self.swarm.update_service(id, |s| {
+                    if let ServiceMode::Replicated { replicas: n } = &mut s.mode {
+                        *n = replicas;
+                    }
+                });
+            }
+            6..=8 if !ids.is_empty() => {
+                let id = &ids[dice.below(ids.len() as u64) as usize];
+                let tag = format!("web:{}", dice.below(1000));
+                let publishes = dice.chance(30);
+                self.swarm.update_service(id, |s| {
+                    image(s, &tag);
+                    if publishes {
+                        s.endpoint = Some(publish(0, 81));
+                    }
+                });
+            }
+            9 if !ids.is_empty() => {
+                let id = ids[dice.below(ids.len() as u64) as usize].clone();
+                self.swarm.remove(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Some minutes of a busy, unlucky swarm.
+    pub fn turmoil(seed: u64) -> Self {
+        let mut world = Self::new(seed, 4, Faults::SOME);
+        let networks: Vec<_> = ["a", "b"].iter().map(|n| world.swarm.overlay(n)).collect();
+        for _ in 0..40 {
+            world.user(&networks);
+            world.run(Duration::from_secs(2));
+        }
+        world
+    }
+}
+
+fn endpoint(task: &Task) -> Option<EndpointState> {
+    directory::endpoint_state(task)
+}
+
+fn next_of(c: &Container, fenced: bool) -> Option<TaskState> {
+    use TaskState::*;
+    if c.state.is_terminal() {
+        return None;
+    }
+    if fenced || !c.task.desired.wants_to_run() {
+        return Some(Shutdown);
+    }
+    match c.state {
+        Assigned => Some(Accepted),
+        Accepted => Some(Preparing),
+        Preparing => Some(Ready),
+        Ready if c.task.desired > DesiredState::Ready => Some(Starting),
+        Starting => Some(Running),
+        _ => None,
+    }
+}
