@@ -178,10 +178,24 @@ SEC("classifier")
 int from_exit(struct __sk_buff *skb)
 {
 	struct packet p;
+	__u32 ifindex = skb->ifindex;
 	struct config *c = config();
 	if (!c || !c->ingress_vni || parse(skb, &p, c->ingress_vni, SIDE_OVERLAY) != PARSED_IP || !p.has_ports)
 		return TC_ACT_UNSPEC;
-	struct flow *f = bpf_map_lookup_elem(&flows, &p.key);
+	struct flow *f = 0;
+	if (p.key.proto == IPPROTO_UDP) {
+		/* A socket that is bound to no address answers with that of the interface the answer leaves by, which is
+		 * not the one that was called: look under the container's address on the ingress network. */
+		struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+		if (port) {
+			struct addr actual = p.key.src;
+			p.key.src = p.v6 ? port->addr6 : port->addr4;
+			f = bpf_map_lookup_elem(&flows, &p.key);
+			p.key.src = actual;
+		}
+	} else {
+		f = bpf_map_lookup_elem(&flows, &p.key);
+	}
 	if (!f || (f->road != ROAD_UPLINK && f->road != ROAD_ENTRY))
 		return TC_ACT_UNSPEC;
 	return follow(skb, &p, f, 1);

@@ -23,7 +23,7 @@
 //!
 //! | map | key → value | written by |
 //! |---|---|---|
-//! | `ports` | ifindex → vni, own addresses | [`Datapath::attach_port`] |
+//! | `ports` | ifindex → vni, own addresses (of exits: vni 0, the ingress addresses) | [`Datapath::attach_port`], `attach_exit` |
 //! | `endpoints` | (vni, address) → local interface and MAC, or node, or gateway | [`Datapath::apply`] |
 //! | `services` | (vni, address) → backend set, policy | `apply` |
 //! | `mesh` | (protocol, published port) → backend set, policy, target port | `apply` |

@@ -110,7 +110,7 @@ impl Datapath {
             if let Some(error) = gone {
                 tracing::info!(ifindex, program = gate.program(), %error, "an old link is let go");
                 let _ = attach::detach(&self.dir, gate, ifindex);
-                if gate == Gate::Container {
+                if matches!(gate, Gate::Container | Gate::Exit) {
                     let _ = self.maps.ports.remove(&ifindex);
                 }
             }
@@ -119,10 +119,7 @@ impl Datapath {
 
     /// Makes the host side of a veth a port of a network: what comes out of the container goes on the road.
     pub fn attach_port(&mut self, port: &Port) -> Result<(), DatapathError> {
-        let of =
-            |v4: bool| port.addresses.iter().find(|a| a.is_ipv4() == v4).map_or_else(Default::default, |a| (*a).into());
-        let value = layout::Port { addr4: of(true), addr6: of(false), vni: port.vni, pad: 0 };
-        self.maps.ports.set(&port.ifindex, &value)?;
+        self.maps.ports.set(&port.ifindex, &port_value(port.vni, &port.addresses))?;
         attach::attach(&mut self.ebpf, &self.dir, Gate::Container, port.ifindex)
     }
 
@@ -132,13 +129,17 @@ impl Datapath {
         attach::detach(&self.dir, Gate::Container, ifindex)
     }
 
-    /// Lets answers to clients of the mesh be taken off the host side of a container's other way out.
-    pub fn attach_exit(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+    /// Lets answers to clients of the mesh be taken off the host side of a container's other way out. `ingress` are the
+    /// container's addresses on the ingress network: a UDP server that is bound to no address answers with that of the
+    /// exit instead, and is recognised by these.
+    pub fn attach_exit(&mut self, ifindex: u32, ingress: &[IpAddr]) -> Result<(), DatapathError> {
+        self.maps.ports.set(&ifindex, &port_value(0, ingress))?;
         attach::attach(&mut self.ebpf, &self.dir, Gate::Exit, ifindex)
     }
 
     /// Undoes [`Self::attach_exit`]; also to be called after the interface is gone.
     pub fn detach_exit(&mut self, ifindex: u32) -> Result<(), DatapathError> {
+        self.maps.ports.remove(&ifindex)?;
         attach::detach(&self.dir, Gate::Exit, ifindex)
     }
 
@@ -152,9 +153,14 @@ impl Datapath {
         attach::detach(&self.dir, Gate::Outside, ifindex)
     }
 
-    /// Ports, exits and uplinks that are attached, of this or an earlier process: to find those that nobody owns.
+    /// Interfaces that are ports, made so by this or an earlier process: to find those that nobody owns.
     pub fn attached_ports(&self) -> Result<Vec<u32>, DatapathError> {
-        Ok(self.maps.ports.entries()?.into_iter().map(|(ifindex, _)| ifindex).collect())
+        Ok(self.maps.ports.entries()?.into_iter().filter(|(_, p)| p.vni != 0).map(|(ifindex, _)| ifindex).collect())
+    }
+
+    /// The same for exits.
+    pub fn attached_exits(&self) -> Result<Vec<u32>, DatapathError> {
+        Ok(self.maps.ports.entries()?.into_iter().filter(|(_, p)| p.vni == 0).map(|(ifindex, _)| ifindex).collect())
     }
 
     /// Makes the maps equal to `desired`.
@@ -254,6 +260,11 @@ fn remove(dir: &Path, root: &Path) -> Result<(), DatapathError> {
     let _ = std::fs::remove_dir(dir);
     left.extend(kernel::bpffs::unmount(root).err().map(|e| format!("{}: {e}", root.display())));
     if left.is_empty() { Ok(()) } else { Err(DatapathError::Leftovers(left)) }
+}
+
+fn port_value(vni: u32, addresses: &[IpAddr]) -> layout::Port {
+    let of = |v4: bool| addresses.iter().find(|a| a.is_ipv4() == v4).map_or_else(Default::default, |a| (*a).into());
+    layout::Port { addr4: of(true), addr6: of(false), vni, pad: 0 }
 }
 
 fn load(dir: &Path, flow_entries: u32) -> Result<Ebpf, DatapathError> {

@@ -195,7 +195,8 @@ impl World {
         inside.add_address(eth1, IpAddr::from([172, 18, 0, 10 + container as u8]), 16).unwrap();
         inside.set_up(eth1).unwrap();
         inside.add_route(&Route::default_via(gateway, eth1)).unwrap();
-        self.on(node, |road| road.attach_exit(port.index)).unwrap();
+        let ingress: Vec<IpAddr> = self.containers[container].addrs.iter().map(|(a, _)| *a).collect();
+        self.on(node, |road| road.attach_exit(port.index, &ingress)).unwrap();
     }
 
     pub fn desired(&self, node: usize) -> Desired {
