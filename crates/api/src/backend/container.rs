@@ -168,6 +168,10 @@ pub trait Containers: Send + Sync + 'static {
     async fn archive_put(&self, id: &str, how: ArchivePut, tar: BodyStream) -> Answer<()>;
     /// Makes an image of it; gives its id (`sha256:…`).
     async fn commit(&self, how: CommitQuery) -> Answer<String>;
+    /// Whether `id` is no container of this node but one of the swarm on another node: then the request is forwarded.
+    async fn elsewhere(&self, _id: &str) -> bool {
+        false
+    }
 }
 
 /// How an exec is started.
@@ -191,4 +195,8 @@ pub trait Execs: Send + Sync + 'static {
     async fn resize(&self, id: &str, height: u16, width: u16) -> Answer<()>;
     /// How it is. The exit code must be there before the output of [`Self::start`] ends.
     async fn inspect(&self, id: &str) -> Answer<ExecInspect>;
+    /// Whether this exec was made here for a container on another node.
+    async fn elsewhere(&self, _id: &str) -> bool {
+        false
+    }
 }

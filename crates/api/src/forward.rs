@@ -1,0 +1,81 @@
+//! Requests that another node must answer.
+use crate::app::App;
+use crate::backend::SwarmRole;
+use async_trait::async_trait;
+use axum::extract::Request;
+use axum::response::Response;
+use http::Method;
+
+/// Who must answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// Any manager.
+    Manager,
+    /// The node that has this container (as the client names it).
+    ContainerNode(String),
+    /// The node that has this exec.
+    ExecNode(String),
+}
+
+/// Carries a request to another node. The path has no version any more. For `attach` and `exec/start` the answer is made
+/// with [`crate::http::hijack::raw`], or simply by sending the body there and the answer's body back.
+#[async_trait]
+pub trait Forwarder: Send + Sync + 'static {
+    /// The other node's answer; `None` when it cannot be reached (then this node answers as Docker's would).
+    async fn forward(&self, request: Request, to: Destination) -> Option<Response>;
+}
+
+/// Whether a request has to go to another node before it is routed here. (Writes to swarm networks are told apart later,
+/// in `routes/network`, because it takes the body or the network to know.)
+pub async fn destination(app: &App, method: &Method, path: &str) -> Option<Destination> {
+    let mut parts = path.trim_start_matches('/').splitn(3, '/');
+    let (noun, first, rest) = (parts.next()?, parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match noun {
+        "swarm" => {
+            let own = matches!(first, "init" | "join" | "leave" | "unlock");
+            (!own && on_worker(app)).then_some(Destination::Manager)
+        }
+        "services" | "tasks" | "nodes" | "secrets" | "configs" => on_worker(app).then_some(Destination::Manager),
+        "containers" if in_swarm(app) && (!rest.is_empty() || *method == Method::DELETE) => {
+            let id = decode(first);
+            app.containers.elsewhere(&id).await.then_some(Destination::ContainerNode(id))
+        }
+        "exec" if in_swarm(app) && !rest.is_empty() => {
+            let id = decode(first);
+            app.execs.elsewhere(&id).await.then_some(Destination::ExecNode(id))
+        }
+        _ => None,
+    }
+}
+
+fn on_worker(app: &App) -> bool {
+    app.system.swarm_role() == SwarmRole::Worker
+}
+
+fn in_swarm(app: &App) -> bool {
+    matches!(app.system.swarm_role(), SwarmRole::Worker | SwarmRole::Manager)
+}
+
+/// Resolves `%XX`.
+pub(crate) fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let bytes = text.as_bytes();
+    let mut i = 0;
+    while i < bytes.len() {
+        let escaped = (bytes[i] == b'%')
+            .then(|| text.get(i + 1..i + 3))
+            .flatten()
+            .and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match escaped {
+            Some(b) => {
+                out.push(b);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}

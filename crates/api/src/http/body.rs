@@ -1,0 +1,84 @@
+//! Reading request bodies.
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use wire::Refusal;
+use wire::engine::lenient;
+
+/// No JSON body may be longer. (A config may have 1000 KiB, in base64.)
+pub const JSON_BYTES_MAX: usize = 16 << 20;
+
+/// The whole body.
+///
+/// # Errors
+/// 400 when it is too long or breaks off.
+pub async fn whole(body: Body) -> Result<Bytes, Refusal> {
+    match Limited::new(body, JSON_BYTES_MAX).collect().await {
+        Ok(b) => Ok(b.to_bytes()),
+        Err(e) if e.is::<LengthLimitError>() => {
+            Err(Refusal::invalid(format!("the request body is longer than {JSON_BYTES_MAX} bytes")))
+        }
+        Err(e) => Err(Refusal::invalid(format!("error reading request body: {e}"))),
+    }
+}
+
+/// The body as JSON; it must be there.
+///
+/// # Errors
+/// 400.
+pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    parse(&whole(body).await?)
+}
+
+/// The body as JSON, or the default when it is empty.
+///
+/// # Errors
+/// 400.
+pub async fn json_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Refusal> {
+    let bytes = whole(body).await?;
+    if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes) }
+}
+
+/// One JSON document at the start of a body, and what follows it: the way `exec/start` travels in a tunnel, where the
+/// body goes on as the process's stdin.
+///
+/// # Errors
+/// 400.
+pub async fn json_then_rest<T: DeserializeOwned + Default>(body: Body) -> Result<(T, Option<Body>), Refusal> {
+    let mut stream = body.into_data_stream();
+    let mut seen: Vec<u8> = Vec::new();
+    loop {
+        let mut documents = serde_json::Deserializer::from_slice(&seen).into_iter::<serde_json::Value>();
+        match documents.next() {
+            Some(Ok(value)) => {
+                let rest = Bytes::copy_from_slice(&seen[documents.byte_offset()..]);
+                let rest = futures::stream::once(async { Ok::<_, axum::Error>(rest) }).chain(stream);
+                let value = lenient::from_value(value).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+                return Ok((value, Some(Body::from_stream(rest))));
+            }
+            Some(Err(e)) if !e.is_eof() => return Err(Refusal::invalid(format!("invalid JSON: {e}"))),
+            _ => {}
+        }
+        match stream.next().await {
+            Some(Ok(chunk)) if seen.len() + chunk.len() <= JSON_BYTES_MAX => seen.extend_from_slice(&chunk),
+            Some(Ok(_)) => return Err(Refusal::invalid("the request body is too long")),
+            Some(Err(e)) => return Err(Refusal::invalid(format!("error reading request body: {e}"))),
+            None if seen.trim_ascii().is_empty() => return Ok((T::default(), None)),
+            None => return Err(Refusal::invalid("invalid JSON: unexpected end of JSON input")),
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if bytes.trim_ascii().is_empty() {
+        return Err(Refusal::invalid("invalid JSON: got EOF while reading request body"));
+    }
+    lenient::from_slice(bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))
+}
+
+/// The body as it comes in.
+pub fn stream(body: Body) -> crate::backend::BodyStream {
+    TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other).boxed()
+}

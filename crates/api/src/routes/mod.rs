@@ -1,0 +1,36 @@
+//! One folder or file per noun.
+mod config;
+mod container;
+mod exec;
+mod image;
+mod network;
+mod node;
+mod plugin;
+mod secret;
+mod service;
+mod swarm;
+mod system;
+mod task;
+mod volume;
+
+use crate::app::App;
+use container::{prune_query, size};
+use axum::Router;
+
+/// All routes, without version.
+pub fn router() -> Router<App> {
+    Router::new()
+        .merge(system::router())
+        .merge(container::router())
+        .merge(exec::router())
+        .merge(image::router())
+        .merge(volume::router())
+        .merge(network::router())
+        .merge(swarm::router())
+        .merge(node::router())
+        .merge(service::router())
+        .merge(task::router())
+        .merge(secret::router())
+        .merge(config::router())
+        .merge(plugin::router())
+}

@@ -1,0 +1,91 @@
+//! The swarm itself.
+use crate::app::{App, Here};
+use crate::backend::{Rotate, SwarmRole};
+use crate::http::{Params, Reply, body, json, ok};
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{get, post};
+use model::ClusterSpec;
+use wire::Refusal;
+use wire::engine::convert;
+use wire::engine::swarm::{SwarmInit, SwarmJoin, SwarmSpec, UnlockKey};
+
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/swarm", get(inspect))
+        .route("/swarm/init", post(init))
+        .route("/swarm/join", post(join))
+        .route("/swarm/leave", post(leave))
+        .route("/swarm/update", post(update))
+        .route("/swarm/unlock", post(unlock))
+        .route("/swarm/unlockkey", get(unlock_key))
+}
+
+const ALREADY: &str =
+    "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
+
+async fn inspect(State(app): Here) -> Reply {
+    app.manager()?;
+    let v = app.swarm.inspect().await?;
+    json(&convert::swarm_out(&v.cluster, &v.tls, &v.worker_token, &v.manager_token))
+}
+
+async fn init(State(app): Here, request: Request) -> Reply {
+    let request: SwarmInit = body::json(request.into_body()).await?;
+    if app.system.swarm_role() != SwarmRole::Inactive && !request.force_new_cluster {
+        return Err(Refusal::unavailable(ALREADY).into());
+    }
+    let mut spec = ClusterSpec::default();
+    convert::cluster_spec_merge(&mut spec, &request.spec)?;
+    spec.autolock |= request.auto_lock_managers;
+    convert::availability_in(&request.availability)?;
+    let id = app.swarm.init(request, spec).await?;
+    json(&id.as_str())
+}
+
+async fn join(State(app): Here, request: Request) -> Reply {
+    let request: SwarmJoin = body::json(request.into_body()).await?;
+    if app.system.swarm_role() != SwarmRole::Inactive {
+        return Err(Refusal::unavailable(ALREADY).into());
+    }
+    if request.remote_addrs.iter().all(|a| a.is_empty()) {
+        return Err(Refusal::invalid("at least 1 RemoteAddr is required to join").into());
+    }
+    convert::availability_in(&request.availability)?;
+    app.swarm.join(request).await?;
+    ok()
+}
+
+async fn leave(State(app): Here, p: Params) -> Reply {
+    if app.system.swarm_role() == SwarmRole::Inactive {
+        return Err(Refusal::unavailable("This node is not part of a swarm").into());
+    }
+    app.swarm.leave(p.flag("force")).await?;
+    ok()
+}
+
+async fn update(State(app): Here, p: Params, request: Request) -> Reply {
+    app.manager()?;
+    let wish: SwarmSpec = body::json(request.into_body()).await?;
+    let version = p.version("swarm")?;
+    let rotate = Rotate {
+        worker_token: p.flag("rotateWorkerToken"),
+        manager_token: p.flag("rotateManagerToken"),
+        unlock_key: p.flag("rotateManagerUnlockKey"),
+    };
+    let mut spec = app.swarm.inspect().await?.cluster.spec.clone();
+    convert::cluster_spec_merge(&mut spec, &wish)?;
+    app.swarm.update(version, spec, rotate).await?;
+    ok()
+}
+
+async fn unlock(State(app): Here, request: Request) -> Reply {
+    let key: UnlockKey = body::json(request.into_body()).await?;
+    app.swarm.unlock(&key.unlock_key).await?;
+    ok()
+}
+
+async fn unlock_key(State(app): Here) -> Reply {
+    app.manager()?;
+    json(&UnlockKey { unlock_key: app.swarm.unlock_key().await? })
+}
