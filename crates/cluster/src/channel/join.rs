@@ -37,7 +37,8 @@ pub async fn join(options: &JoinOptions) -> Result<(Credentials, JoinAnswer), Ch
         match join_at(*addr, &token, options).await {
             Ok(done) => return Ok(done),
             // A clear no is not made better by asking another manager.
-            Err(e @ (ChannelError::Token(_) | ChannelError::Refused(_))) => return Err(e),
+            Err(e @ ChannelError::Token(_)) => return Err(e),
+            Err(ChannelError::Refused(r)) if r.kind != wire::RefusalKind::Unavailable => return Err(r.into()),
             Err(e) => last = e,
         }
     }

@@ -8,7 +8,7 @@ mod session;
 pub use join::{JoinOptions, join};
 pub use link::Backoff;
 pub use peers::PeerTransport;
-pub use pipe::{Body, BoxError, Pipe, empty, full};
+pub use pipe::{Body, BoxError, Pipe, channel as writer, empty, full};
 pub use session::{Session, pump};
 
 use crate::ca::{CaError, Credentials, CredentialsError, TokenError, crypto, tls};

@@ -39,6 +39,28 @@ impl PeerTransport {
         Ok(link)
     }
 
+    /// Asks the other managers, one after the other, to take this one in.
+    ///
+    /// # Errors
+    /// Why the last of them did not.
+    pub async fn add_me(
+        &self,
+        managers: &[wire::agent::ManagerPeer],
+        raft_id: u64,
+        me: &Member,
+    ) -> Result<(), ChannelError> {
+        let mut last = ChannelError::Unreachable("no manager is known".into());
+        for m in managers.iter().filter(|m| m.node.as_str() != me.node) {
+            let asked = async { self.link(m.addr).await?.call("/shoal/v1/raft/add", &(raft_id, me)).await };
+            match asked.await {
+                Ok(serde_json::Value::Object(_)) => return Ok(()),
+                Ok(_) => last = ChannelError::Answer("not what was asked for".into()),
+                Err(e) => last = e,
+            }
+        }
+        Err(last)
+    }
+
     async fn post(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, ChannelError> {
         let addr = to.addr.parse().map_err(|_| ChannelError::Unreachable(format!("{} is no address", to.addr)))?;
         let mut request = post(&format!("/shoal/v1/raft/{}", call.path()), pipe::full(body))?;

@@ -26,6 +26,9 @@ pub enum FileError {
     /// A value in it.
     #[error("a value in the raft file cannot be read or written")]
     Codec(#[from] wire::codec::CodecError),
+    /// It has been closed.
+    #[error("the raft file is closed")]
+    Closed,
     /// The thread that did it panicked.
     #[error("the raft file's reader panicked: {0}")]
     Panic(String),
@@ -42,7 +45,7 @@ type Meta = SnapshotMeta<u64, super::Member>;
 /// The open file.
 #[derive(Clone)]
 pub struct Database {
-    db: Arc<redb::Database>,
+    db: Arc<parking_lot::RwLock<Option<redb::Database>>>,
     tail: Arc<parking_lot::Mutex<BTreeMap<u64, Entry<Types>>>>,
 }
 
@@ -64,7 +67,13 @@ impl Database {
             Ok(Err(e)) => return Err(OpenError::File { path, why: e.to_string() }),
             Err(e) => return Err(OpenError::File { path, why: panic_text(e) }),
         };
-        Ok(Self { db: Arc::new(db), tail: Arc::default() })
+        Ok(Self { db: Arc::new(Some(db).into()), tail: Arc::default() })
+    }
+
+    /// Closes the file once what is under way has ended, whoever else still holds a handle.
+    pub async fn close(&self) {
+        let db = self.db.clone();
+        let _ = tokio::task::spawn_blocking(move || drop(db.write().take())).await;
     }
 
     /// One durable transaction, on a thread that may block.
@@ -74,7 +83,8 @@ impl Database {
     ) -> Result<T, FileError> {
         let db = self.db.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let tx = db.begin_write()?;
+            let db = db.read();
+            let tx = db.as_ref().ok_or(FileError::Closed)?.begin_write()?;
             let value = f(&tx)?;
             tx.commit()?;
             Ok(value)
@@ -87,7 +97,10 @@ impl Database {
         f: impl FnOnce(&redb::ReadTransaction) -> Result<T, FileError> + Send + 'static,
     ) -> Result<T, FileError> {
         let db = self.db.clone();
-        let done = tokio::task::spawn_blocking(move || f(&db.begin_read()?));
+        let done = tokio::task::spawn_blocking(move || {
+            let db = db.read();
+            f(&db.as_ref().ok_or(FileError::Closed)?.begin_read()?)
+        });
         done.await.map_err(|e| FileError::Panic(panic_text(e)))?
     }
 
@@ -141,6 +154,30 @@ impl Database {
                 return Ok(None);
             };
             Ok(Some((wire::codec::from_slice(meta.value())?, data.value().to_vec())))
+        })
+        .await
+    }
+
+    /// All entries from there on.
+    pub async fn entries_from(&self, from: u64) -> Result<Vec<Entry<Types>>, FileError> {
+        self.read(move |tx| {
+            let table = tx.open_table(LOG)?;
+            let mut entries = Vec::new();
+            for row in table.range(from..)? {
+                entries.push(wire::codec::from_slice(row?.1.value())?);
+            }
+            Ok(entries)
+        })
+        .await
+    }
+
+    /// Empties the log; what it held up to `last` is in the snapshot.
+    pub async fn forget_log(&self, last: LogId<u64>) -> Result<(), FileError> {
+        let purged = wire::codec::to_vec(&last)?;
+        self.write(move |tx| {
+            tx.open_table(STATE)?.insert("purged", purged.as_slice())?;
+            tx.open_table(LOG)?.retain(|_, _| false)?;
+            Ok(())
         })
         .await
     }

@@ -6,9 +6,10 @@ use model::Tables;
 use model::tables::TablesImage;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
     StorageError, StoredMembership,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::sync::Arc;
 
@@ -32,6 +33,23 @@ impl Machine {
             m.membership = meta.last_membership;
         }
         Ok(m)
+    }
+
+    /// Applies the whole log and keeps the result as a snapshot whose only voter is `me`; the log is then empty.
+    pub async fn make_sole(mut self, id: u64, me: Member) -> Result<(), FileError> {
+        let from = self.applied.map_or(0, |l| l.index + 1);
+        let entries = self.db.entries_from(from).await?;
+        let _ = self.apply(entries).await;
+        let Some(last) = self.applied else { return Ok(()) };
+        let sole = Membership::new(vec![BTreeSet::from([id])], BTreeMap::from([(id, me)]));
+        let meta = SnapshotMeta {
+            last_log_id: Some(last),
+            last_membership: StoredMembership::new(Some(last), sole),
+            snapshot_id: format!("sole-{}", last.index),
+        };
+        let data = wire::codec::to_vec(&self.shared.tables().image())?;
+        self.db.save_snapshot(&meta, data).await?;
+        self.db.forget_log(last).await
     }
 }
 

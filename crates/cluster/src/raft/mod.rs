@@ -124,6 +124,7 @@ type Inner = openraft::Raft<Types>;
 pub struct Raft {
     inner: Inner,
     id: u64,
+    db: log::Database,
     leadership: watch::Receiver<Leadership>,
     stop: CancellationToken,
 }
@@ -153,10 +154,10 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     };
     let config = Arc::new(config.validate().map_err(|e| OpenError::Start(e.to_string()))?);
     let network = network::Factory::new(transport.clone());
-    let inner = Inner::new(id, config, network, db, machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
+    let inner = Inner::new(id, config, network, db.clone(), machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
     let stop = CancellationToken::new();
     let (tx, leadership) = watch::channel(Leadership::default());
-    let raft = Raft { inner, id, leadership, stop };
+    let raft = Raft { inner, id, db, leadership, stop };
     tokio::spawn(raft.clone().follow_leadership(tx));
     tokio::spawn(election::drive(raft.clone(), transport));
     Ok(Store::new(shared, raft, clock))
@@ -245,12 +246,13 @@ impl Raft {
         }
     }
 
-    /// Ends the tasks of raft.
+    /// Ends the tasks of raft and closes its file.
     pub async fn shutdown(&self) {
         self.stop.cancel();
         if let Err(e) = self.inner.shutdown().await {
             tracing::warn!("raft did not end cleanly: {e}");
         }
+        self.db.close().await;
     }
 
     /// Tells who leads; "here" only once everything committed before has been applied.
@@ -295,6 +297,22 @@ pub(crate) fn difference(old: &Tables, new: &Tables) -> Vec<Change> {
     }
     changes.extend(before.into_values().map(|o| Change { old: Some(o), new: None }));
     changes
+}
+
+/// Makes the raft of a file one of a single manager, who keeps everything that the file holds, committed or not: for
+/// when the others are lost for good (`--force-new-cluster`). The store must not be open.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn force_sole(path: &Path, me: Member) -> Result<(), OpenError> {
+    let db = log::Database::open(path.to_owned()).await?;
+    let content = |e: log::FileError| OpenError::Content { path: path.to_owned(), why: e.to_string() };
+    let id = db.own_id(0).await.map_err(content)?;
+    let shared = Shared::new();
+    let machine = machine::Machine::load(db.clone(), shared.clone()).await.map_err(content)?;
+    machine.make_sole(id, me).await.map_err(content)?;
+    db.close().await;
+    Ok(())
 }
 
 /// Whether a store has been made in this directory.

@@ -188,7 +188,7 @@ impl Store {
         }
     }
 
-    /// Ends raft; the file is closed when the last handle is gone.
+    /// Ends raft and closes its file. The tables can still be read.
     pub async fn shutdown(&self) {
         self.raft.shutdown().await;
     }

@@ -67,7 +67,7 @@ pub async fn leads(store: &Store, within: Duration) -> bool {
 
 pub fn config_id(n: u64) -> ConfigId {
     let mut bytes = [0; 17];
-    bytes[9..].copy_from_slice(&n.to_be_bytes());
+    bytes[1..9].copy_from_slice(&n.to_be_bytes());
     ConfigId::from_random(bytes)
 }
 

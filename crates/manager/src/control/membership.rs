@@ -1,0 +1,119 @@
+//! Machines come, renew and go: certificates and the rows of nodes.
+use super::swarm::cluster;
+use super::{Control, now};
+use crate::clock;
+use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
+use cluster::raft::Member;
+use model::{
+    Cluster, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, StoreAction, Tables,
+};
+use std::net::IpAddr;
+use wire::Refusal;
+use wire::agent::{JoinAnswer, JoinRequest, ManagerPeer};
+
+impl Control {
+    /// A machine joins with a token.
+    pub(crate) async fn join(&self, asked: JoinRequest, from: IpAddr) -> Result<JoinAnswer, Refusal> {
+        let from = from.to_canonical();
+        let id: NodeId = clock::fresh();
+        let row_id = id.clone();
+        let (role, root, cert) = self
+            .update(move |tables| {
+                let c = cluster(tables)?;
+                let role = role_of_token(&c, &asked.token)?;
+                let cert = sign(&c, &asked.csr, &row_id, role)?;
+                let row = Node {
+                    id: row_id,
+                    meta: Default::default(),
+                    spec: NodeSpec { role, availability: asked.availability, ..Default::default() },
+                    description: Some(NodeDescription { hostname: asked.hostname, ..Default::default() }),
+                    status: NodeStatus { state: NodeState::Unknown, addr: from.to_string(), since: now(), ..Default::default() },
+                    role: NodeRole::Worker,
+                    manager: None,
+                    data_path_addr: asked.data_path_addr,
+                    attachments: Vec::new(),
+                };
+                Ok((vec![StoreAction::Create(row.into())], (role, c.root_ca_cert.clone(), cert)))
+            })
+            .await?;
+        tracing::info!(node = %id, ?role, %from, "a machine joined");
+        Ok(JoinAnswer { node: id, role, cert, root, managers: managers(&self.tables()) })
+    }
+
+    /// A new certificate for a node, for the role that is wished now.
+    pub(crate) async fn renew(&self, peer: &Peer, csr: &str) -> Result<JoinAnswer, Refusal> {
+        let tables = self.tables();
+        let c = cluster(&tables)?;
+        let row = tables.node(&peer.node).ok_or_else(|| stranger(&peer.node))?;
+        let cert = sign(&c, csr, &peer.node, row.spec.role)?;
+        Ok(JoinAnswer {
+            node: peer.node.clone(),
+            role: row.spec.role,
+            cert,
+            root: c.root_ca_cert.clone(),
+            managers: managers(&tables),
+        })
+    }
+
+    /// This manager's own new certificate.
+    pub(crate) async fn renew_own(&self, credentials: &Credentials) -> Result<(), Refusal> {
+        let failed = |e: &dyn std::fmt::Display| Refusal::internal(format!("the own certificate: {e}"));
+        let (key, csr) = crypto::key_and_request().map_err(|e| failed(&e))?;
+        let c = self.swarm()?;
+        let cert = sign(&c, &csr, &self.own, NodeRole::Manager)?;
+        credentials.replace(&cert, &key, &c.root_ca_cert).map_err(|e| failed(&e))
+    }
+
+    /// A node has left by itself. It stays in the list, down, until it is removed.
+    pub(crate) async fn node_left(&self, id: &NodeId) -> Result<(), Refusal> {
+        self.update(|tables| {
+            let old = tables.node(id).ok_or_else(|| stranger(id))?;
+            let mut node = (**old).clone();
+            node.status.state = NodeState::Down;
+            node.status.message = "the node left the swarm".into();
+            node.status.since = now();
+            Ok((vec![StoreAction::Update(node.into())], ()))
+        })
+        .await
+    }
+
+    /// A further manager asks to be taken in.
+    pub(crate) async fn add_manager(&self, node: &NodeId, raft_id: u64, member: Member) -> Result<(), Refusal> {
+        let wished = self.tables().node(node).is_some_and(|n| n.spec.role == NodeRole::Manager);
+        if !wished {
+            return Err(Refusal::forbidden(format!("node {node} is not wished to be a manager")));
+        }
+        let added = self.store.raft().add_voter(raft_id, member).await;
+        added.map_err(|e| Refusal::unavailable(e.to_string()))
+    }
+}
+
+fn stranger(id: &NodeId) -> Refusal {
+    Refusal::forbidden(format!("node {id} is not a member of this swarm"))
+}
+
+fn role_of_token(cluster: &Cluster, text: &str) -> Result<NodeRole, Refusal> {
+    let token: JoinToken = text.parse().map_err(|e: cluster::ca::TokenError| Refusal::invalid(e.to_string()))?;
+    let no = || Refusal::invalid("A valid join token is necessary to join this cluster").as_rpc();
+    token.check_root(&cluster.root_ca_cert).map_err(|_| no())?;
+    // Compared as digests, so that the time it takes says nothing about the secret.
+    let is = |secret: &str| crypto::sha256(secret.as_bytes()) == crypto::sha256(token.secret.as_bytes());
+    if is(&cluster.join_secret_manager) {
+        Ok(NodeRole::Manager)
+    } else if is(&cluster.join_secret_worker) {
+        Ok(NodeRole::Worker)
+    } else {
+        Err(no())
+    }
+}
+
+fn sign(c: &Cluster, csr: &str, node: &NodeId, role: NodeRole) -> Result<String, Refusal> {
+    let peer = Peer { node: node.clone(), role, cluster: c.id.clone() };
+    let root = RootCa::from_pem(&c.root_ca_cert, &c.root_ca_key).map_err(|e| Refusal::internal(e.to_string()))?;
+    root.sign(csr, &peer, c.spec.node_cert_expiry).map_err(|e| Refusal::invalid(e.to_string()))
+}
+
+fn managers(tables: &Tables) -> Vec<ManagerPeer> {
+    let of = |n: &Node| Some(ManagerPeer { node: n.id.clone(), addr: n.manager.as_ref()?.addr });
+    tables.nodes().filter_map(|n| of(n)).collect()
+}

@@ -1,0 +1,405 @@
+//! A manager's beginning and end.
+use crate::clock;
+use crate::control::Control;
+use crate::dispatcher::{Dispatcher, NodeReport, Tunnel};
+use crate::driver;
+use crate::members;
+use crate::options::{InitError, InitOptions, Place, certificates, raft_file};
+use crate::server::{self, EngineHandler, Server};
+use cluster::Store;
+use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
+use cluster::channel::{PeerTransport, Session};
+use cluster::raft::{self, Member, RaftOptions};
+use model::{
+    Cluster, ClusterId, ManagerStatus, Network, NetworkSpec, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
+    StoreAction, Tables,
+};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wire::Refusal;
+use wire::agent::{JoinAnswer, ManagerPeer, TunnelRequest};
+
+const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+const SNAPSHOT_ENTRIES: u64 = 2000;
+const INGRESS: &str = "ingress";
+const MESSAGES_MAX: usize = 256;
+
+/// A running manager. Clones are handles; [`Manager::shutdown`] ends it for all.
+#[derive(Clone)]
+pub struct Manager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    dir: PathBuf,
+    place: Place,
+    store: Store,
+    credentials: Credentials,
+    dispatcher: Dispatcher,
+    control: Control,
+    server: Arc<Server>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Manager {
+    /// `swarm init`: a new swarm with this manager in it. When it fails, nothing of it is left.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn bootstrap(options: InitOptions) -> Result<Self, InitError> {
+        let options = options.checked()?;
+        if raft::exists(&raft_file(&options.dir)) {
+            if options.force_new_cluster {
+                return Self::force_new(options).await;
+            }
+            return Err(InitError::Exists);
+        }
+        // The port first: it is what most often stands in the way.
+        let listener = server::bind(options.listen).await?;
+        let made = Self::make(&options, listener).await;
+        if made.is_err() {
+            remove_files(&options.dir);
+        }
+        made
+    }
+
+    async fn make(options: &InitOptions, listener: TcpListener) -> Result<Self, InitError> {
+        let (root, root_key) = RootCa::generate()?;
+        let peer = Peer { node: clock::fresh(), role: NodeRole::Manager, cluster: clock::fresh() };
+        let (key, csr) = crypto::key_and_request()?;
+        let cert = root.sign(&csr, &peer, options.spec.node_cert_expiry)?;
+        let credentials = Credentials::create(&certificates(&options.dir), &cert, &key, root.cert_pem())?;
+        let place = place(&listener, options.listen, options.advertise);
+        place.save(&options.dir)?;
+        let store = open_store(&options.dir, &credentials).await?;
+        let me = Member { node: peer.node.to_string(), addr: place.advertise.to_string() };
+        store.raft().initialize(me).await?;
+        wait_until_leader(&store).await?;
+        let first = FirstRows { options, root: root.cert_pem(), root_key: &root_key, peer: &peer, place: &place, raft_id: store.raft().id() };
+        let written = store.update(|tables| Ok::<_, String>((first.actions(tables)?, ()))).await;
+        if let Err(e) = written {
+            store.shutdown().await;
+            return Err(InitError::Rows(e.to_string()));
+        }
+        tracing::info!(node = %peer.node, cluster = %peer.cluster, listen = %place.listen, "a new swarm");
+        Self::run(options.dir.clone(), place, store, credentials, listener)
+    }
+
+    /// The manager again, after a restart of the daemon.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn open(dir: PathBuf) -> Result<Self, InitError> {
+        let place = Place::load(&dir)?;
+        let listener = server::bind(place.listen).await?;
+        let credentials = Credentials::load(&certificates(&dir))?;
+        let store = open_store(&dir, &credentials).await?;
+        Self::run(dir, place, store, credentials, listener)
+    }
+
+    /// Whether there is a manager to open in this directory.
+    pub fn exists(dir: &Path) -> bool {
+        raft::exists(&raft_file(dir)) && Credentials::exist(&certificates(dir))
+    }
+
+    /// A further manager: this machine has joined with a manager's token (its credentials are in `dir`), starts an
+    /// empty raft and asks the others to be taken in.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn join(
+        dir: PathBuf,
+        listen: SocketAddr,
+        advertise: SocketAddr,
+        managers: &[ManagerPeer],
+    ) -> Result<Self, InitError> {
+        let listener = server::bind(listen).await?;
+        let credentials = Credentials::load(&certificates(&dir))?;
+        let place = place(&listener, listen, advertise);
+        place.save(&dir)?;
+        let store = open_store(&dir, &credentials).await?;
+        let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
+        let raft_id = store.raft().id();
+        let manager = Self::run(dir, place, store, credentials.clone(), listener)?;
+        let added = PeerTransport::new(credentials).add_me(managers, raft_id, &me).await;
+        if let Err(e) = added {
+            manager.shutdown().await;
+            let _ = std::fs::remove_file(raft_file(&manager.inner.dir));
+            return Err(InitError::Rows(e.to_string()));
+        }
+        Ok(manager)
+    }
+
+    /// What this manager still knows, with it as the only manager.
+    async fn force_new(options: InitOptions) -> Result<Self, InitError> {
+        let credentials = Credentials::load(&certificates(&options.dir))?;
+        let listener = server::bind(options.listen).await?;
+        let place = place(&listener, options.listen, options.advertise);
+        let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
+        raft::force_sole(&raft_file(&options.dir), me).await?;
+        place.save(&options.dir)?;
+        let store = open_store(&options.dir, &credentials).await?;
+        wait_until_leader(&store).await?;
+        Self::run(options.dir, place, store, credentials, listener)
+    }
+
+    fn run(
+        dir: PathBuf,
+        place: Place,
+        store: Store,
+        credentials: Credentials,
+        listener: TcpListener,
+    ) -> Result<Self, InitError> {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let own = credentials.peer().node;
+        let dispatcher = Dispatcher::start(store.clone(), own.clone(), stop.clone());
+        let control = Control::new(store.clone(), own.clone());
+        let server = Server::new(
+            store.clone(),
+            credentials.clone(),
+            dispatcher.clone(),
+            control.clone(),
+            stop.clone(),
+            tasks.clone(),
+        );
+        let config = server.tls()?;
+        tasks.spawn(server.clone().accept(listener, config));
+        tasks.spawn(server.clone().watch_removals());
+        tasks.spawn(driver::drive(store.clone(), stop.clone()));
+        tasks.spawn(members::watch(store.clone(), own, stop.clone()));
+        tasks.spawn(members::renew_own(control.clone(), credentials.clone(), stop.clone()));
+        let inner = Inner { dir, place, store, credentials, dispatcher, control, server, stop, tasks };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Ends everything; the state stays on disk.
+    pub async fn shutdown(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!("some tasks of the manager did not end in time");
+        }
+        self.inner.store.shutdown().await;
+    }
+
+    /// `swarm leave --force`: ends everything and removes the state.
+    pub async fn demolish(&self) {
+        self.shutdown().await;
+        remove_files(&self.inner.dir);
+    }
+
+    /// Validated changes and look-ups.
+    pub fn control(&self) -> &Control {
+        &self.inner.control
+    }
+
+    /// The tables and their changes.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// This node's id.
+    pub fn node_id(&self) -> NodeId {
+        self.inner.credentials.peer().node
+    }
+
+    /// The swarm's id.
+    pub fn cluster_id(&self) -> ClusterId {
+        self.inner.credentials.peer().cluster
+    }
+
+    /// This node's credentials.
+    pub fn credentials(&self) -> &Credentials {
+        &self.inner.credentials
+    }
+
+    /// Where it listens (with the port that it got) .
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.inner.place.listen
+    }
+
+    /// Where others find it.
+    pub fn advertise_addr(&self) -> SocketAddr {
+        self.inner.place.advertise
+    }
+
+    /// The managers, leader first.
+    pub fn managers(&self) -> Vec<ManagerPeer> {
+        self.inner.dispatcher.managers()
+    }
+
+    /// Gives the API that answers requests which nodes forward.
+    pub fn set_engine(&self, handler: EngineHandler) {
+        self.inner.server.engine.store(Some(Arc::new(handler)));
+    }
+
+    /// A session for this machine's own node, in process. The dispatcher treats it like any other.
+    pub fn local_session(&self) -> Session {
+        let (send, from) = mpsc::channel(MESSAGES_MAX);
+        let (to, receive) = mpsc::channel(MESSAGES_MAX);
+        let dispatcher = self.inner.dispatcher.clone();
+        let (node, addr, hang_up) = (self.node_id(), self.advertise_addr(), self.inner.stop.child_token());
+        self.inner.tasks.spawn(async move { dispatcher.serve(node, addr.ip(), from, to, hang_up).await });
+        Session { send, receive, manager: addr, local: addr }
+    }
+
+    /// The stream that [`wire::agent::ToNode::OpenTunnel`] asked this machine's own node for.
+    pub fn local_tunnel(&self, id: u64) -> Option<DuplexStream> {
+        self.inner.dispatcher.local_tunnel(id)
+    }
+
+    /// A stream to a node, on which it answers Engine API requests (HTTP/1.1).
+    ///
+    /// # Errors
+    /// `Unavailable` when the node is not connected or does not answer.
+    pub async fn tunnel(&self, node: &NodeId, request: TunnelRequest) -> Result<Tunnel, Refusal> {
+        self.inner.dispatcher.tunnel(node, request).await
+    }
+
+    /// The revision that every node which is there has applied.
+    pub fn barrier(&self) -> watch::Receiver<u64> {
+        self.inner.dispatcher.barrier()
+    }
+
+    /// What the nodes that are there have told of their data planes.
+    pub fn reports(&self) -> HashMap<NodeId, NodeReport> {
+        self.inner.dispatcher.reports()
+    }
+
+    /// What a machine that joined would have been told; for the node beside this manager.
+    pub fn membership(&self) -> JoinAnswer {
+        let current = self.inner.credentials.current();
+        JoinAnswer {
+            node: self.node_id(),
+            role: NodeRole::Manager,
+            cert: current.cert_pem.clone(),
+            root: current.root_pem.clone(),
+            managers: self.managers(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Manager {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Manager {} at {}", self.node_id(), self.listen_addr())
+    }
+}
+
+/// The asked-for place with the port that the listener really has.
+fn place(listener: &TcpListener, listen: SocketAddr, advertise: SocketAddr) -> Place {
+    let port = listener.local_addr().map_or(listen.port(), |a| a.port());
+    let advertise_port = if advertise.port() == 0 { port } else { advertise.port() };
+    Place { listen: SocketAddr::new(listen.ip(), port), advertise: SocketAddr::new(advertise.ip(), advertise_port) }
+}
+
+async fn open_store(dir: &Path, credentials: &Credentials) -> Result<Store, InitError> {
+    let options = RaftOptions {
+        path: raft_file(dir),
+        // Small enough for a JSON number.
+        raft_id: u64::from_be_bytes(crypto::random()) >> 11 | 1,
+        transport: Arc::new(PeerTransport::new(credentials.clone())),
+        clock: Arc::new(clock::now),
+        snapshot_entries: SNAPSHOT_ENTRIES,
+    };
+    Ok(raft::open(options).await?)
+}
+
+async fn wait_until_leader(store: &Store) -> Result<(), InitError> {
+    let mut leadership = store.leadership();
+    match tokio::time::timeout(LEAD_TIMEOUT, leadership.wait_for(|l| l.here)).await {
+        Ok(Ok(_)) => Ok(()),
+        _ => Err(InitError::Rows("this manager could not become the leader".into())),
+    }
+}
+
+/// Certificates, log and place; what else is in the directory belongs to others.
+fn remove_files(dir: &Path) {
+    let tried = [
+        std::fs::remove_file(raft_file(dir)),
+        std::fs::remove_file(dir.join("manager.json")),
+        std::fs::remove_dir_all(certificates(dir)),
+    ];
+    for e in tried.into_iter().filter_map(Result::err).filter(|e| e.kind() != std::io::ErrorKind::NotFound) {
+        tracing::warn!(dir = %dir.display(), "a file of the manager cannot be removed: {e}");
+    }
+}
+
+/// What a new swarm begins with.
+struct FirstRows<'a> {
+    options: &'a InitOptions,
+    root: &'a str,
+    root_key: &'a str,
+    peer: &'a Peer,
+    place: &'a Place,
+    raft_id: u64,
+}
+
+impl FirstRows<'_> {
+    fn actions(&self, tables: &Tables) -> Result<Vec<StoreAction>, String> {
+        let cluster = self.cluster();
+        // The ingress network takes its subnet from the swarm's pool, which must be there first.
+        let mut with_cluster = tables.clone();
+        let create = vec![StoreAction::Create(cluster.clone().into())];
+        with_cluster.apply(create, clock::now()).map_err(|e| e.to_string())?;
+        let mut ingress = self.ingress();
+        planner::allocate_network(&with_cluster, &mut ingress).map_err(|e| e.to_string())?;
+        let rows: [model::Object; 3] = [cluster.into(), self.node().into(), ingress.into()];
+        Ok(rows.into_iter().map(StoreAction::Create).collect())
+    }
+
+    fn cluster(&self) -> Cluster {
+        let o = self.options;
+        Cluster {
+            id: self.peer.cluster.clone(),
+            meta: Default::default(),
+            spec: o.spec.clone(),
+            root_ca_cert: self.root.to_owned(),
+            root_ca_key: self.root_key.to_owned(),
+            join_secret_worker: JoinToken::fresh_secret(crypto::random()),
+            join_secret_manager: JoinToken::fresh_secret(crypto::random()),
+            default_addr_pool: o.default_addr_pool.clone(),
+            subnet_size: o.subnet_size,
+            data_path_port: o.data_path_port,
+            removed_nodes: Default::default(),
+        }
+    }
+
+    fn node(&self) -> Node {
+        let o = self.options;
+        let description = model::NodeDescription { hostname: o.hostname.clone(), ..Default::default() };
+        let addr = self.place.advertise;
+        Node {
+            id: self.peer.node.clone(),
+            meta: Default::default(),
+            spec: NodeSpec { role: NodeRole::Manager, availability: o.availability, ..Default::default() },
+            description: Some(description),
+            status: NodeStatus { state: NodeState::Unknown, addr: addr.ip().to_string(), ..Default::default() },
+            role: NodeRole::Manager,
+            manager: Some(ManagerStatus { raft_id: self.raft_id, addr, leader: true, reachable: true }),
+            data_path_addr: Some(o.data_path_addr.unwrap_or(addr.ip())),
+            attachments: Vec::new(),
+        }
+    }
+
+    fn ingress(&self) -> Network {
+        let spec = NetworkSpec {
+            name: INGRESS.into(),
+            driver: "overlay".into(),
+            ipv4: true,
+            ingress: true,
+            ..Default::default()
+        };
+        Network { id: clock::fresh(), meta: Default::default(), spec, vni: 0, subnets: Vec::new() }
+    }
+}

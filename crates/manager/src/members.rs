@@ -1,0 +1,82 @@
+//! Managers among managers: keeps the rows' `ManagerStatus` as raft has it, and this manager's certificate fresh.
+use crate::clock;
+use cluster::Store;
+use cluster::store::UpdateError;
+use model::{ManagerStatus, NodeRole, StoreAction, Tables};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Looks while this manager leads.
+pub async fn watch(store: Store, own: model::NodeId, stop: CancellationToken) {
+    let mut leadership = store.leadership();
+    // How far each manager was at the last look: one that stands still while the log grows is not reachable.
+    let mut before: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut last_revision = 0;
+    stop.run_until_cancelled(async {
+        loop {
+            if leadership.wait_for(|l| l.here).await.is_err() {
+                return;
+            }
+            let progress = store.raft().progress();
+            let revision = store.revision();
+            let grown = revision > last_revision;
+            let reachable = |id: u64| {
+                let moved = progress.get(&id) > before.get(&id);
+                id == store.raft().id() || !grown || moved || !before.contains_key(&id)
+            };
+            let voters: BTreeMap<String, ManagerStatus> = store
+                .raft()
+                .voters()
+                .into_iter()
+                .filter_map(|(raft_id, m)| {
+                    let leader = m.node == own.as_str();
+                    let addr = m.addr.parse().ok()?;
+                    Some((m.node, ManagerStatus { raft_id, addr, leader, reachable: reachable(raft_id) }))
+                })
+                .collect();
+            let written =
+                store.update(|tables| Ok::<_, Infallible>((differences(tables, &voters), ()))).await;
+            if let Err(e @ UpdateError::Refused(_)) = written {
+                tracing::error!("the managers' rows cannot be written: {e}");
+            }
+            before = progress;
+            last_revision = revision;
+            tokio::time::sleep(LOOK).await;
+        }
+    })
+    .await;
+}
+
+fn differences(tables: &Tables, voters: &BTreeMap<String, ManagerStatus>) -> Vec<StoreAction> {
+    let mut actions = Vec::new();
+    for node in tables.nodes() {
+        let status = voters.get(node.id.as_str());
+        let role = if status.is_some() { NodeRole::Manager } else { NodeRole::Worker };
+        if node.manager.as_ref() != status || node.role != role {
+            let mut node = (**node).clone();
+            node.manager = status.cloned();
+            node.role = role;
+            actions.push(StoreAction::Update(node.into()));
+        }
+    }
+    actions
+}
+
+/// Signs a new certificate for this manager itself at 50–80 % of the old one's life.
+pub async fn renew_own(control: crate::Control, credentials: cluster::ca::Credentials, stop: CancellationToken) {
+    stop.run_until_cancelled(async {
+        loop {
+            let at = credentials.renew_at(rand::random());
+            let wait = at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
+            tokio::time::sleep(wait.max(Duration::from_secs(60))).await;
+            if let Err(e) = control.renew_own(&credentials).await {
+                tracing::warn!(now = clock::now().0, "the certificate cannot be renewed: {e}");
+            }
+        }
+    })
+    .await;
+}
