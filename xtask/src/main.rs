@@ -1,2 +1,72 @@
-//! (being built)
-fn main() {}
+//! The workshop: `cargo xtask demo | test | verify | fix | tidy | bench`.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+mod gate;
+mod prerequisites;
+mod program;
+mod tests_run;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What one does with this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// The tutorial, played on two machines in this one: builds, makes them, deploys, shows, proves.
+    Demo {
+        /// Take everything away again.
+        #[arg(long)]
+        down: bool,
+        /// Use this binary instead of building one.
+        #[arg(long)]
+        binary: Option<PathBuf>,
+    },
+    /// Install what is missing, build, and run every test of the workspace.
+    Test {
+        /// Passed on to the test runner (a filter, for instance).
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// The gate: format, clippy, tidy, documentation. Reads only.
+    Verify,
+    /// Format, and apply what clippy can apply. The only one that writes.
+    Fix,
+    /// The rules of the house that the compiler does not know.
+    Tidy,
+    /// Figures, beside the bare kernel's.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let root = root();
+    let done = match Arguments::parse().task {
+        Task::Demo { down: false, binary } => demo::up(&root, binary),
+        Task::Demo { down: true, binary } => demo::down(&root, binary),
+        Task::Test { rest } => tests_run::run(&root, &rest),
+        Task::Verify => gate::verify(&root),
+        Task::Fix => gate::fix(&root),
+        Task::Tidy => tidy::run(&root),
+        Task::Bench => bench::run(&root),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("\nfailed: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
