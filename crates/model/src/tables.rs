@@ -5,10 +5,10 @@
 use crate::object::*;
 use crate::store_action::{Object, ObjectKind, ObjectRef, StoreAction, StoreError};
 use crate::{
-    ClusterId, ConfigId, NetworkId, NetworkTarget, NodeId, Protocol, PublishMode, SecretId, ServiceId, TaskId, Timestamp,
+    ConfigId, NetworkId, NetworkTarget, NodeId, Protocol, PublishMode, SecretId, ServiceId, TaskId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -30,11 +30,14 @@ pub struct Tables {
     addresses: BTreeMap<(NetworkId, IpAddr), ObjectRef>,
     vnis: BTreeMap<u32, NetworkId>,
     ports: BTreeMap<(u16, Protocol), ServiceId>,
-    tasks_of_service: BTreeMap<ServiceId, BTreeSet<TaskId>>,
-    tasks_on_node: BTreeMap<NodeId, BTreeSet<TaskId>>,
+    tasks_of_service: TaskIndex<ServiceId>,
+    tasks_on_node: TaskIndex<NodeId>,
     /// What the last transactions touched, oldest first: soft, not in the image.
     recent: VecDeque<Arc<[ObjectRef]>>,
 }
+
+/// Tasks by what they belong to.
+type TaskIndex<K> = BTreeMap<K, BTreeMap<TaskId, Arc<Task>>>;
 
 /// The tables without their indexes, for a snapshot.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -96,11 +99,11 @@ impl Tables {
     }
     /// The tasks of one service, ended ones included.
     pub fn tasks_of_service(&self, id: &ServiceId) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks_of_service.get(id).into_iter().flatten().filter_map(|t| self.tasks.get(t))
+        self.tasks_of_service.get(id).into_iter().flat_map(BTreeMap::values)
     }
     /// The tasks on one node, ended ones included.
     pub fn tasks_on_node(&self, id: &NodeId) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks_on_node.get(id).into_iter().flatten().filter_map(|t| self.tasks.get(t))
+        self.tasks_on_node.get(id).into_iter().flat_map(BTreeMap::values)
     }
     /// One network.
     pub fn network(&self, id: &NetworkId) -> Option<&Arc<Network>> {
@@ -315,13 +318,14 @@ impl Tables {
                 self.services.insert(o.id.clone(), Arc::new(o));
             }
             Object::Task(o) => {
+                let o = Arc::new(o);
                 if let Some(s) = &o.service {
-                    self.tasks_of_service.entry(s.clone()).or_default().insert(o.id.clone());
+                    self.tasks_of_service.entry(s.clone()).or_default().insert(o.id.clone(), o.clone());
                 }
                 if let Some(n) = &o.node {
-                    self.tasks_on_node.entry(n.clone()).or_default().insert(o.id.clone());
+                    self.tasks_on_node.entry(n.clone()).or_default().insert(o.id.clone(), o.clone());
                 }
-                self.tasks.insert(o.id.clone(), Arc::new(o));
+                self.tasks.insert(o.id.clone(), o);
             }
             Object::Network(o) => drop(self.networks.insert(o.id.clone(), Arc::new(o))),
             Object::Secret(o) => drop(self.secrets.insert(o.id.clone(), Arc::new(o))),
@@ -363,7 +367,7 @@ impl Tables {
     }
 }
 
-fn forget<K: Ord>(index: &mut BTreeMap<K, BTreeSet<TaskId>>, key: Option<&K>, id: &TaskId) {
+fn forget<K: Ord>(index: &mut TaskIndex<K>, key: Option<&K>, id: &TaskId) {
     if let Some(key) = key
         && let Some(set) = index.get_mut(key)
     {

@@ -54,7 +54,7 @@ pub struct PlannerMemory {
     pub(crate) cursors: BTreeMap<(NetworkId, usize), u128>,
     /// When tasks that were seen alive began to run, if they did.
     lives: BTreeMap<TaskId, Option<Timestamp>>,
-    failures: BTreeMap<(NodeId, ServiceId), VecDeque<Timestamp>>,
+    failures: BTreeMap<ServiceId, BTreeMap<NodeId, VecDeque<Timestamp>>>,
 }
 
 impl PlannerMemory {
@@ -138,7 +138,7 @@ impl PlannerMemory {
         }
         if service.is_none() {
             self.timers.remove(id);
-            self.failures.retain(|(_, s), _| s != id);
+            self.failures.remove(id);
         }
     }
 
@@ -191,7 +191,7 @@ impl PlannerMemory {
             && was_alive
             && matches!(task.status.state, TaskState::Failed | TaskState::Rejected)
         {
-            let notes = self.failures.entry((node.clone(), service.clone())).or_default();
+            let notes = self.failures.entry(service.clone()).or_default().entry(node.clone()).or_default();
             notes.push_back(task.status.timestamp);
             if notes.len() > FAILURES_MAX {
                 notes.pop_front();
@@ -206,7 +206,7 @@ impl PlannerMemory {
             None => self.nodes.remove(id),
         };
         if node.is_none() {
-            self.failures.retain(|(n, _), _| n != id);
+            self.failures.values_mut().for_each(|nodes| drop(nodes.remove(id)));
         }
         let same = match (&old, node) {
             (Some(old), Some(new)) => {
@@ -290,11 +290,13 @@ impl PlannerMemory {
         self.lives.get(task).copied()
     }
 
-    /// Whether the service has failed so often on the node that others come first.
-    pub(crate) fn is_suspect(&self, node: &NodeId, service: &ServiceId, now: Timestamp) -> bool {
-        self.failures
-            .get(&(node.clone(), service.clone()))
-            .is_some_and(|notes| notes.iter().filter(|at| now.since(**at) < FAILURE_WINDOW).count() >= FAILURES_MAX)
+    /// The nodes where the service has failed so often that others come first.
+    pub(crate) fn suspects(&self, service: &ServiceId, now: Timestamp) -> BTreeSet<NodeId> {
+        let often = |notes: &VecDeque<Timestamp>| {
+            notes.iter().filter(|at| now.since(**at) < FAILURE_WINDOW).count() >= FAILURES_MAX
+        };
+        let nodes = self.failures.get(service).into_iter().flatten();
+        nodes.filter(|(_, notes)| often(notes)).map(|(node, _)| node.clone()).collect()
     }
 }
 

@@ -35,7 +35,10 @@ pub(crate) fn history(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service
         }
         judge(draft, memory, task);
     }
-    trim(draft, service, tasks.len());
+    // Most services have no history to cut.
+    if tasks.iter().any(|t| !t.desired.wants_to_run()) {
+        trim(draft, service);
+    }
 }
 
 /// Tasks of a service that is not.
@@ -105,7 +108,7 @@ fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
 }
 
 /// Cuts each slot's history. Jobs keep theirs: it is their result.
-fn trim(draft: &mut Draft<'_>, service: &Service, tasks: usize) {
+fn trim(draft: &mut Draft<'_>, service: &Service) {
     let attempts = service.spec.task.restart.as_ref().map_or(0, |r| r.max_attempts);
     let limit = match draft.tables.cluster().map_or(5, |c| c.spec.task_history_limit) {
         _ if attempts > 0 => attempts as usize + 1,
@@ -114,8 +117,7 @@ fn trim(draft: &mut Draft<'_>, service: &Service, tasks: usize) {
             Err(_) => return,
         },
     };
-    let job = service.spec.mode.is_job();
-    if job || tasks <= limit.min(1) {
+    if service.spec.mode.is_job() {
         return;
     }
     for (key, slot) in slots(draft, service) {

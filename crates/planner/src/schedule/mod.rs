@@ -97,13 +97,14 @@ fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, t
     let requirements = Requirements::of(first);
     let mut refusals = Refusals::default();
     let mut candidates: Vec<Candidate> = Vec::new();
+    let suspects = first.service.as_ref().map(|s| memory.suspects(s, draft.now)).unwrap_or_default();
     for node in draft.tables.nodes() {
         let load = loads.get(memory, &node.id);
         match refuse(&requirements, node, load) {
             Some(why) => refusals.add(&node.id, why),
             None => candidates.push(Candidate {
                 node: node.clone(),
-                suspect: first.service.as_ref().is_some_and(|s| memory.is_suspect(&node.id, s, draft.now)),
+                suspect: suspects.contains(&node.id),
                 own: load.of_service(first.service.as_ref()),
                 all: load.active,
             }),
@@ -117,12 +118,10 @@ fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, t
         };
         let node = candidates[at].node.clone();
         let task = assign(draft, memory, loads, task, &node);
-        candidates[at].own += 1;
-        candidates[at].all += 1;
-        spread.placed(at);
+        spread.placed(at, &mut candidates[at]);
         if let Some(why) = refuse(&requirements, &node, loads.get(memory, &task)) {
             refusals.add(&node.id, why);
-            spread.close(at);
+            spread.close(at, &candidates[at]);
         }
     }
 }
