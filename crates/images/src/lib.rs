@@ -6,15 +6,22 @@
 //! put together again byte by byte (`layer::recipe`), which is how `save` and `push` honour the digests.
 #![forbid(unsafe_code)]
 
+mod archive;
 pub mod config;
 pub mod digest;
 pub mod error;
 mod handle;
+pub mod instructions;
+mod layer;
 pub mod reference;
+mod registry;
+mod rootfs;
+mod store;
 pub mod types;
 
 pub use config::{Empty, Healthcheck, History, ImageConfig, RunConfig};
 pub use error::{ErrorKind, ImageError};
 pub use handle::Images;
+pub use layer::Limits;
 pub use reference::{AnyReference, Reference, ReferenceError};
 pub use types::*;

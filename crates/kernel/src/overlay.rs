@@ -97,3 +97,11 @@ pub fn unmount(target: &Path) -> io::Result<()> {
         }
     }
 }
+
+/// Takes a mount away unless somebody uses it. Fine if there is none.
+pub fn unmount_if_idle(target: &Path) -> io::Result<()> {
+    match umount2(target, MntFlags::UMOUNT_NOFOLLOW) {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENOENT | Errno::EBUSY) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
