@@ -12,8 +12,9 @@ use tokio_util::sync::PollSender;
 
 /// Any error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// The body of a request or an answer.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+/// The body of a request or an answer. Its error is a plain type, because hyper's bounds and boxed errors do not go
+/// together in spawned tasks.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Chunks that may wait for the connection.
 const CHUNKS_MAX: usize = 16;
@@ -40,8 +41,8 @@ struct Written(mpsc::Receiver<Bytes>);
 
 impl hyper::body::Body for Written {
     type Data = Bytes;
-    type Error = BoxError;
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    type Error = io::Error;
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         self.0.poll_recv(cx).map(|chunk| chunk.map(|c| Ok(Frame::data(c))))
     }
 }

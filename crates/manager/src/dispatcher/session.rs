@@ -100,7 +100,8 @@ impl Session {
         self.hear(first).await?;
         revision.borrow_and_update();
         self.tell_changes().await?;
-        self.say(ToNode::AllApplied(*barrier.borrow_and_update())).await?;
+        let reached = *barrier.borrow_and_update();
+        self.say(ToNode::AllApplied(reached)).await?;
         loop {
             tokio::select! {
                 message = from.recv() => self.hear(message.ok_or(End::Gone)?).await?,
