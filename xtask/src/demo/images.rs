@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Root file systems, as `docker import` takes them.
 pub struct Archives {
     /// The web service, busybox and redis-cli.
-    pub whoami: PathBuf,
+    pub greeter: PathBuf,
     /// redis-server, redis-cli, busybox.
     pub redis: PathBuf,
     /// Where images are saved on their way to the worker.
@@ -21,9 +21,9 @@ const DIRECTORIES: [&str; 12] =
 /// Makes both.
 pub fn make(root: &Path, work: &Path, stage: &Stage) -> Result<Archives> {
     stage.step("Two images from real programs", "nothing is pulled: busybox, redis and a small web service of ours");
-    let whoami = work.join("whoami");
-    let tree = fresh(&whoami)?;
-    let (source, program) = (root.join("xtask/demo/whoami.c"), tree.join("bin/whoami"));
+    let greeter = work.join("greeter");
+    let tree = fresh(&greeter)?;
+    let (source, program) = (root.join("xtask/demo/greeter.c"), tree.join("bin/greeter"));
     program::output(root, &["gcc", "-O2", "-static", "-o", text(&program)?, text(&source)?])?;
     with_libraries(&tree, "redis-cli")?;
     let redis = work.join("redis");
@@ -31,7 +31,7 @@ pub fn make(root: &Path, work: &Path, stage: &Stage) -> Result<Archives> {
     for program in ["redis-server", "redis-cli"] {
         with_libraries(&tree, program)?;
     }
-    Ok(Archives { whoami: pack(&whoami)?, redis: pack(&redis)?, saved: work.join("images.tar") })
+    Ok(Archives { greeter: pack(&greeter)?, redis: pack(&redis)?, saved: work.join("images.tar") })
 }
 
 /// An empty root file system with busybox in it.
@@ -51,7 +51,11 @@ fn fresh(tree: &Path) -> Result<PathBuf> {
         ("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
         ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
         // Every database by name: a static program crashes on modules that it cannot load.
-        ("etc/nsswitch.conf", "passwd: files\ngroup: files\nservices: files\nprotocols: files\nhosts: files dns\n"),
+        (
+            "etc/nsswitch.conf",
+            "passwd: files\ngroup: files\nshadow: files\nservices: files\nprotocols: files\nnetworks: files\n\
+             ethers: files\nrpc: files\nhosts: files dns\n",
+        ),
         ("etc/services", "http 80/tcp\ndomain 53/udp\nredis 6379/tcp\n"),
     ];
     for (name, content) in files {

@@ -72,7 +72,7 @@ fn now() -> Traces {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         let ours = line.contains("/shoal ") && (line.contains(" daemon ") || line.contains(" shim"));
-        (ours || line.contains("whoami") || line.contains("redis-server")).then(|| format!("{pid} {line}"))
+        (ours || line.contains("greeter") || line.contains("redis-server")).then(|| format!("{pid} {line}"))
     });
     Traces {
         interfaces: names("/sys/class/net"),

@@ -47,27 +47,27 @@ fn machines(stage: &Stage) -> Result<()> {
 fn load(stage: &Stage, archives: &Archives) -> Result<()> {
     stage.step("The images, on both machines", "imported on one, saved there, loaded on the other: the same image ids");
     let has = |machine: &str| -> Result<bool> {
-        let ids = stage.quietly(machine, "docker image ls -q shoal/whoami && docker image ls -q redis")?;
+        let ids = stage.quietly(machine, "docker image ls -q shoal/greeter && docker image ls -q redis")?;
         Ok(ids.ok && ids.text.lines().count() >= 2)
     };
     let path = "--change 'ENV PATH=/usr/local/bin:/usr/bin:/bin'";
     if !has(MANAGER)? {
-        let (whoami, redis) = (archives.whoami.display(), archives.redis.display());
-        let command = r#"--change 'CMD ["/bin/whoami"]' --change 'EXPOSE 8080'"#;
-        stage.on(MANAGER, &format!("docker import {path} {command} {whoami} shoal/whoami:latest"))?;
+        let (greeter, redis) = (archives.greeter.display(), archives.redis.display());
+        let command = r#"--change 'CMD ["/bin/greeter"]' --change 'EXPOSE 8080'"#;
+        stage.on(MANAGER, &format!("docker import {path} {command} {greeter} shoal/greeter:latest"))?;
         let command = r#"--change 'CMD ["redis-server","--protected-mode","no","--save","","--bind","*","-::*"]' --change 'EXPOSE 6379'"#;
         stage.on(MANAGER, &format!("docker import {path} {command} {redis} redis:latest"))?;
     }
     if !has(WORKER)? {
         let saved = archives.saved.display();
-        stage.on(MANAGER, &format!("docker save -o {saved} shoal/whoami:latest redis:latest"))?;
+        stage.on(MANAGER, &format!("docker save -o {saved} shoal/greeter:latest redis:latest"))?;
         stage.on(WORKER, &format!("docker load -i {saved}"))?;
     }
     let ids = |machine| -> Result<BTreeSet<String>> {
         let text = stage.on(machine, "docker image ls --no-trunc --format '{{.Repository}} {{.ID}}'")?;
         Ok(text
             .lines()
-            .filter(|l| l.starts_with("shoal/whoami ") || l.starts_with("redis "))
+            .filter(|l| l.starts_with("shoal/greeter ") || l.starts_with("redis "))
             .map(str::to_owned)
             .collect())
     };

@@ -1,6 +1,6 @@
 /* A small web service that says who it is and who asks, over TCP (HTTP) and UDP, IPv6 and IPv4, on one port.
  *
- *   whoami [PORT]          (default 8080)
+ *   greeter [PORT]          (default 8080)
  *
  * Every answer has three lines: the container's id (its host name), the client's address, the address it was reached
  * at. A process per connection, so that a slow client hinders nobody. */
@@ -89,7 +89,7 @@ static int open_socket(int kind, int port) {
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (bind(fd, (struct sockaddr *)&four, sizeof four) == 0)
         return fd;
-    fprintf(stderr, "whoami: cannot bind port %d: %s\n", port, strerror(errno));
+    fprintf(stderr, "greeter: cannot bind port %d: %s\n", port, strerror(errno));
     exit(1);
 }
 
@@ -103,10 +103,10 @@ int main(int argc, char **argv) {
     struct pollfd doors[2] = {{.fd = open_socket(SOCK_STREAM, port), .events = POLLIN},
                               {.fd = open_socket(SOCK_DGRAM, port), .events = POLLIN}};
     if (listen(doors[0].fd, 1024) != 0) {
-        fprintf(stderr, "whoami: cannot listen: %s\n", strerror(errno));
+        fprintf(stderr, "greeter: cannot listen: %s\n", strerror(errno));
         return 1;
     }
-    printf("whoami: %s answers on port %d\n", host, port);
+    printf("greeter: %s answers on port %d\n", host, port);
     fflush(stdout);
     for (;;) {
         struct sockaddr_storage client;
