@@ -28,6 +28,7 @@ const CONCURRENT_MAX: usize = 1024;
 const UPSTREAMS_MAX: usize = 4;
 const LINES: usize = 4;
 const PENDING_PER_LINE_MAX: usize = 1024;
+const ANSWER_MAX: usize = 16 * 1024;
 const CACHE_MAX: usize = 4096;
 const CACHED_ANSWER_MAX: usize = 4096;
 const TTL_MAX: u32 = 3600;
@@ -301,7 +302,7 @@ impl Line {
 }
 
 async fn read_answers(socket: Arc<UdpSocket>, waiting: Arc<Mutex<HashMap<u16, Waiting>>>) {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let mut buffer = vec![0; ANSWER_MAX];
     loop {
         match socket.recv(&mut buffer).await {
             Ok(length) if length >= HEADER => {
@@ -311,7 +312,12 @@ async fn read_answers(socket: Arc<UdpSocket>, waiting: Arc<Mutex<HashMap<u16, Wa
                 if waiting.get(&id).is_some_and(|w| packet::answers(&w.query, answer))
                     && let Some(w) = waiting.remove(&id)
                 {
-                    drop(w.to.send(answer.to_vec()));
+                    let mut answer = answer.to_vec();
+                    if length == ANSWER_MAX {
+                        // More than we have room for; the client will come back over TCP.
+                        packet::truncate(&mut answer);
+                    }
+                    drop(w.to.send(answer));
                 }
             }
             Ok(_) => {}
