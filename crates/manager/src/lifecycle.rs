@@ -8,7 +8,7 @@ use crate::options::{InitError, InitOptions, Place, certificates, raft_file};
 use crate::server::{self, EngineHandler, Server};
 use cluster::Store;
 use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
-use cluster::channel::{PeerTransport, Session};
+use cluster::channel::{Channel, ChannelError, PeerTransport, Session};
 use cluster::raft::{self, Member, RaftOptions};
 use model::{
     Cluster, ClusterId, ManagerStatus, Network, NetworkSpec, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
@@ -44,6 +44,7 @@ struct Inner {
     place: Place,
     store: Store,
     credentials: Credentials,
+    channel: Channel,
     dispatcher: Dispatcher,
     control: Control,
     server: Arc<Server>,
@@ -179,7 +180,8 @@ impl Manager {
         tasks.spawn(driver::drive(store.clone(), stop.clone()));
         tasks.spawn(members::watch(store.clone(), own, stop.clone()));
         tasks.spawn(members::renew_own(control.clone(), credentials.clone(), stop.clone()));
-        let inner = Inner { dir, place, store, credentials, dispatcher, control, server, stop, tasks };
+        let channel = Channel::new(credentials.clone(), Vec::new());
+        let inner = Inner { dir, place, store, credentials, channel, dispatcher, control, server, stop, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -224,7 +226,7 @@ impl Manager {
         &self.inner.credentials
     }
 
-    /// Where it listens (with the port that it got) .
+    /// Where it listens (with the port that it got).
     pub fn listen_addr(&self) -> SocketAddr {
         self.inner.place.listen
     }
@@ -254,7 +256,42 @@ impl Manager {
         Session { send, receive, manager: addr, local: addr }
     }
 
-    /// The stream that [`wire::agent::ToNode::OpenTunnel`] asked this machine's own node for.
+    /// The session of this machine's own node with whoever leads: in process when that is this manager.
+    ///
+    /// # Errors
+    /// As [`Channel::session`].
+    pub async fn node_session(&self) -> Result<Session, ChannelError> {
+        if self.inner.store.is_leader() {
+            return Ok(self.local_session());
+        }
+        let others = self.managers().into_iter().filter(|m| m.node != self.node_id());
+        self.inner.channel.set_managers(others.collect());
+        self.inner.channel.session().await
+    }
+
+    /// The stream that [`wire::agent::ToNode::OpenTunnel`] asked this machine's own node for, on [`Self::node_session`].
+    ///
+    /// # Errors
+    /// As [`Channel::tunnel`].
+    pub async fn node_tunnel(&self, id: u64) -> Result<Tunnel, ChannelError> {
+        match self.local_tunnel(id) {
+            Some(stream) => Ok(Tunnel::Local(stream)),
+            None => Ok(Tunnel::Remote(self.inner.channel.tunnel(id).await?)),
+        }
+    }
+
+    /// The way to the other managers, for requests that the leader must answer.
+    pub fn channel(&self) -> &Channel {
+        &self.inner.channel
+    }
+
+    /// Who leads, as far as this manager knows.
+    pub fn leader(&self) -> Option<ManagerPeer> {
+        let leader = self.inner.store.leadership().borrow().leader.clone()?;
+        Some(ManagerPeer { node: leader.node.parse().ok()?, addr: leader.addr.parse().ok()? })
+    }
+
+    /// The in-process stream that this machine's own node was asked for.
     pub fn local_tunnel(&self, id: u64) -> Option<DuplexStream> {
         self.inner.dispatcher.local_tunnel(id)
     }

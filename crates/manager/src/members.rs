@@ -13,38 +13,23 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Looks while this manager leads.
 pub async fn watch(store: Store, own: model::NodeId, stop: CancellationToken) {
     let mut leadership = store.leadership();
-    // How far each manager was at the last look: one that stands still while the log grows is not reachable.
-    let mut before: BTreeMap<u64, u64> = BTreeMap::new();
-    let mut last_revision = 0;
     stop.run_until_cancelled(async {
         loop {
             if leadership.wait_for(|l| l.here).await.is_err() {
                 return;
             }
-            let progress = store.raft().progress();
-            let revision = store.revision();
-            let grown = revision > last_revision;
-            let reachable = |id: u64| {
-                let moved = progress.get(&id) > before.get(&id);
-                id == store.raft().id() || !grown || moved || !before.contains_key(&id)
-            };
-            let voters: BTreeMap<String, ManagerStatus> = store
-                .raft()
-                .voters()
-                .into_iter()
-                .filter_map(|(raft_id, m)| {
-                    let leader = m.node == own.as_str();
-                    let addr = m.addr.parse().ok()?;
-                    Some((m.node, ManagerStatus { raft_id, addr, leader, reachable: reachable(raft_id) }))
-                })
-                .collect();
-            let written =
-                store.update(|tables| Ok::<_, Infallible>((differences(tables, &voters), ()))).await;
+            let mut voters = BTreeMap::new();
+            for (raft_id, m) in store.raft().voters() {
+                let leader = m.node == own.as_str();
+                let reachable = leader || store.raft().reaches(&m).await;
+                if let Ok(addr) = m.addr.parse() {
+                    voters.insert(m.node, ManagerStatus { raft_id, addr, leader, reachable });
+                }
+            }
+            let written = store.update(|tables| Ok::<_, Infallible>((differences(tables, &voters), ()))).await;
             if let Err(e @ UpdateError::Refused(_)) = written {
                 tracing::error!("the managers' rows cannot be written: {e}");
             }
-            before = progress;
-            last_revision = revision;
             tokio::time::sleep(LOOK).await;
         }
     })

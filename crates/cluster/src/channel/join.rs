@@ -3,6 +3,7 @@ use super::ChannelError;
 use super::link::Link;
 use crate::ca::{Credentials, JoinToken, crypto, tls};
 use model::Availability;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use wire::agent::{JoinAnswer, JoinRequest};
@@ -33,11 +34,23 @@ pub struct JoinOptions {
 pub async fn join(options: &JoinOptions) -> Result<(Credentials, JoinAnswer), ChannelError> {
     let token: JoinToken = options.token.parse()?;
     let mut last = ChannelError::Unreachable("no manager is known".into());
-    for addr in &options.managers {
-        match join_at(*addr, &token, options).await {
+    let mut candidates: VecDeque<SocketAddr> = options.managers.iter().copied().collect();
+    let mut tried = Vec::new();
+    while let Some(addr) = candidates.pop_front() {
+        if tried.contains(&addr) {
+            continue;
+        }
+        tried.push(addr);
+        match join_at(addr, &token, options).await {
             Ok(done) => return Ok(done),
             // A clear no is not made better by asking another manager.
             Err(e @ ChannelError::Token(_)) => return Err(e),
+            Err(e @ ChannelError::Elsewhere(..)) => {
+                if let ChannelError::Elsewhere(Some(leader), _) = &e {
+                    candidates.push_front(*leader);
+                }
+                last = e;
+            }
             Err(ChannelError::Refused(r)) if r.kind != wire::RefusalKind::Unavailable => return Err(r.into()),
             Err(e) => last = e,
         }

@@ -38,6 +38,9 @@ pub enum ChannelError {
     /// No manager answers.
     #[error("no manager can be reached: {0}")]
     Unreachable(String),
+    /// This manager does not lead; the one that does, if it is known.
+    #[error("{1}")]
+    Elsewhere(Option<SocketAddr>, Refusal),
     /// A manager said no.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -114,14 +117,14 @@ impl Channel {
             };
             match session::open(&link).await {
                 Ok(session) => return Ok(session),
-                Err(session::OpenError::Elsewhere(leader, r)) => {
+                Err(ChannelError::Elsewhere(leader, r)) => {
                     refusal = Some(r);
                     if let Some(leader) = leader {
                         candidates.insert(0, leader);
                     }
                 }
-                Err(session::OpenError::Failed(ChannelError::Refused(r))) => refusal = Some(r),
-                Err(session::OpenError::Failed(e)) => why = e.to_string(),
+                Err(ChannelError::Refused(r)) => refusal = Some(r),
+                Err(e) => why = e.to_string(),
             }
         }
         Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused))
@@ -266,13 +269,17 @@ where
 /// The JSON answer of a single call, or the refusal in it.
 async fn read_answer<T: serde::de::DeserializeOwned>(response: Response<Incoming>) -> Result<T, ChannelError> {
     let status = response.status();
+    let leader = response.headers().get(LEADER_HEADER).map(|v| v.to_str().ok().and_then(|v| v.parse().ok()));
     let body = http_body_util::Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let bytes = body.map_err(|e| ChannelError::Answer(e.to_string()))?.to_bytes();
     if status == StatusCode::OK {
         return serde_json::from_slice(&bytes).map_err(|e| ChannelError::Answer(e.to_string()));
     }
     Err(match serde_json::from_slice::<Refusal>(&bytes) {
-        Ok(refusal) => ChannelError::Refused(refusal),
+        Ok(refusal) => match leader {
+            Some(leader) => ChannelError::Elsewhere(leader, refusal),
+            None => ChannelError::Refused(refusal),
+        },
         Err(_) => ChannelError::Answer(format!("HTTP status {status}")),
     })
 }

@@ -1,7 +1,7 @@
 //! The session: frames of [`FromNode`] one way, of [`ToNode`] the other.
 use super::link::Link;
 use super::pipe::{self, BoxError};
-use super::{ChannelError, LEADER_HEADER, post, read_answer};
+use super::{ChannelError, post, read_answer};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -10,7 +10,6 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use wire::Refusal;
 use wire::agent::{FromNode, ToNode};
 use wire::codec::{self, FrameReader};
 
@@ -30,27 +29,15 @@ pub struct Session {
     pub local: SocketAddr,
 }
 
-/// Why a session did not open.
-pub enum OpenError {
-    /// Another manager leads.
-    Elsewhere(Option<SocketAddr>, Refusal),
-    /// Anything else.
-    Failed(ChannelError),
-}
-
 /// Opens the session on a connection and keeps that connection while the session lives.
-pub async fn open(link: &Arc<Link>) -> Result<Session, OpenError> {
+pub async fn open(link: &Arc<Link>) -> Result<Session, ChannelError> {
     let (bytes, body) = pipe::channel();
-    let request = post("/shoal/v1/session", body).map_err(OpenError::Failed)?;
-    let response = link.send(request).await.map_err(OpenError::Failed)?;
+    let response = link.send(post("/shoal/v1/session", body)?).await?;
     if response.status() != StatusCode::OK {
-        let elsewhere = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-        let leader = response.headers().get(LEADER_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
-        return Err(match read_answer::<serde_json::Value>(response).await {
-            Err(ChannelError::Refused(r)) if elsewhere => OpenError::Elsewhere(leader, r),
-            Err(e) => OpenError::Failed(e),
-            Ok(_) => OpenError::Failed(ChannelError::Answer("not a stream".into())),
-        });
+        return match read_answer::<serde_json::Value>(response).await {
+            Err(e) => Err(e),
+            Ok(_) => Err(ChannelError::Answer("not a stream".into())),
+        };
     }
     let (send, from_us) = mpsc::channel(MESSAGES_MAX);
     let (to_us, receive) = mpsc::channel(MESSAGES_MAX);

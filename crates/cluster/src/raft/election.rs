@@ -1,10 +1,9 @@
 //! When to stand for election: the lease has run out, a majority misses the leader too, and a freshly drawn pause is
 //! over. The question to the others (a "pre-vote") keeps a manager that was cut off from pushing the term up and
 //! deposing a healthy leader when it comes back.
-use super::{Call, Raft, Transport, TransportError};
+use super::{Call, Raft, TransportError};
 use openraft::{ServerState, TokioInstant};
 use rand::Rng;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a leader beats.
@@ -13,14 +12,15 @@ pub const HEARTBEAT: Duration = Duration::from_millis(150);
 pub const LEASE: Duration = Duration::from_millis(700);
 /// The longest extra pause of a candidate.
 const PAUSE_MS_MAX: u64 = 400;
-const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long another manager may take to answer.
+pub const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Runs until raft stops.
-pub async fn drive(raft: Raft, transport: Arc<dyn Transport>) {
+pub async fn drive(raft: Raft) {
     let stop = raft.stop.clone();
     stop.run_until_cancelled(async {
         loop {
-            let wait = match step(&raft, &transport).await {
+            let wait = match step(&raft).await {
                 Ok(wait) => wait,
                 Err(e) => {
                     tracing::debug!("no election: {e}");
@@ -34,7 +34,7 @@ pub async fn drive(raft: Raft, transport: Arc<dyn Transport>) {
 }
 
 /// One look; gives the time until the next.
-async fn step(raft: &Raft, transport: &Arc<dyn Transport>) -> Result<Duration, TransportError> {
+async fn step(raft: &Raft) -> Result<Duration, TransportError> {
     let voters = raft.voters();
     if !voters.contains_key(&raft.id()) || leads(raft) {
         return Ok(HEARTBEAT);
@@ -53,7 +53,7 @@ async fn step(raft: &Raft, transport: &Arc<dyn Transport>) -> Result<Duration, T
     }
     let mut asked = tokio::task::JoinSet::new();
     for (_, member) in voters.iter().filter(|(id, _)| **id != raft.id()) {
-        let (transport, member) = (transport.clone(), member.clone());
+        let (transport, member) = (raft.transport.clone(), member.clone());
         asked.spawn(async move {
             let answer = tokio::time::timeout(PROBE_TIMEOUT, transport.call(&member, Call::Probe, Vec::new())).await;
             matches!(answer, Ok(Ok(bytes)) if wire::codec::from_slice::<bool>(&bytes).unwrap_or(false))

@@ -119,12 +119,16 @@ pub enum MembershipError {
 
 type Inner = openraft::Raft<Types>;
 
+/// A leader that a majority has not answered for so long leads no more.
+const QUORUM_LOST: Duration = Duration::from_millis(2000);
+
 /// A handle on a running raft.
 #[derive(Clone)]
 pub struct Raft {
     inner: Inner,
     id: u64,
     db: log::Database,
+    transport: Arc<dyn Transport>,
     leadership: watch::Receiver<Leadership>,
     stop: CancellationToken,
 }
@@ -157,9 +161,9 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     let inner = Inner::new(id, config, network, db.clone(), machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
     let stop = CancellationToken::new();
     let (tx, leadership) = watch::channel(Leadership::default());
-    let raft = Raft { inner, id, db, leadership, stop };
+    let raft = Raft { inner, id, db, transport, leadership, stop };
     tokio::spawn(raft.clone().follow_leadership(tx));
-    tokio::spawn(election::drive(raft.clone(), transport));
+    tokio::spawn(election::drive(raft.clone()));
     Ok(Store::new(shared, raft, clock))
 }
 
@@ -197,11 +201,10 @@ impl Raft {
         membership.nodes().filter(|(id, _)| voters.contains(id)).map(|(id, m)| (*id, m.clone())).collect()
     }
 
-    /// Managers that the leader's last heartbeats reached: by number, how many entries they hold. Empty elsewhere.
-    pub fn progress(&self) -> BTreeMap<u64, u64> {
-        let metrics = self.inner.metrics().borrow().clone();
-        let replication = metrics.replication.unwrap_or_default();
-        replication.into_iter().map(|(id, log)| (id, log.map_or(0, |l| l.index))).collect()
+    /// Whether another manager answers.
+    pub async fn reaches(&self, member: &Member) -> bool {
+        let call = self.transport.call(member, Call::Probe, Vec::new());
+        matches!(tokio::time::timeout(election::PROBE_TIMEOUT, call).await, Ok(Ok(_)))
     }
 
     /// Takes a manager in: it learns everything, then votes.
@@ -262,7 +265,10 @@ impl Raft {
             let (leads, term, leader) = {
                 let m = metrics.borrow_and_update();
                 let node = |id: u64| m.membership_config.membership().get_node(&id).cloned();
-                (m.state == ServerState::Leader, m.current_term, m.current_leader.and_then(node))
+                // openraft's leader does not step down when it is cut off; ours stops deciding.
+                let alone = m.membership_config.membership().voter_ids().count() == 1;
+                let heard = alone || m.millis_since_quorum_ack.is_none_or(|ms| u128::from(ms) < QUORUM_LOST.as_millis());
+                (m.state == ServerState::Leader && heard, m.current_term, m.current_leader.and_then(node))
             };
             let was = tx.borrow().clone();
             let here = leads && (was.here && was.term == term || self.inner.ensure_linearizable().await.is_ok());

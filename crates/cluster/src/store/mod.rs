@@ -176,7 +176,13 @@ impl Store {
             return Ok(value);
         }
         let transaction = Transaction { actions, now: self.now() };
-        match self.raft.inner().client_write(transaction).await {
+        let mut leads = self.raft.leadership();
+        let written = tokio::select! {
+            written = self.raft.inner().client_write(transaction) => written,
+            // Cut off from the majority: whether it is ever committed is for the next leader to say.
+            _ = leads.wait_for(|l| !l.here) => return Err(UpdateError::NotLeader(None)),
+        };
+        match written {
             Ok(done) => match done.data {
                 Reply::Applied(_) | Reply::Nothing => Ok(value),
                 Reply::Refused(e) => Err(UpdateError::Refused(e)),

@@ -17,11 +17,13 @@ impl Control {
     /// # Errors
     /// `NotFound`, or `Invalid` when several match.
     pub fn find_node(&self, wanted: &str) -> Result<Arc<Node>, Refusal> {
-        if wanted == "self" {
-            return node(&self.tables(), self.own.as_str());
-        }
-        node(&self.tables(), wanted)
+        self.node_of(&self.tables(), wanted)
     }
+
+    pub(super) fn node_of(&self, tables: &Tables, wanted: &str) -> Result<Arc<Node>, Refusal> {
+        node(tables, if wanted == "self" { self.own.as_str() } else { wanted })
+    }
+
     /// A task, also by its whole name.
     ///
     /// # Errors

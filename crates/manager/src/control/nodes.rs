@@ -1,5 +1,5 @@
 //! Changing and removing nodes.
-use super::{Control, check_version, failed_precondition, lookup, now};
+use super::{Control, check_version, failed_precondition, now};
 use model::{NodeRole, NodeSpec, NodeState, StoreAction, Tables};
 use wire::Refusal;
 
@@ -11,7 +11,7 @@ impl Control {
     pub async fn update_node(&self, wanted: &str, version: u64, spec: NodeSpec) -> Result<(), Refusal> {
         let demoted = self
             .update(|tables| {
-                let old = lookup::node(tables, wanted)?;
+                let old = self.node_of(tables, wanted)?;
                 check_version(old.meta.version, version)?;
                 let demoted = old.spec.role == NodeRole::Manager && spec.role == NodeRole::Worker;
                 if demoted {
@@ -36,7 +36,7 @@ impl Control {
     /// Docker's.
     pub async fn remove_node(&self, wanted: &str, force: bool) -> Result<(), Refusal> {
         self.update(|tables| {
-            let node = lookup::node(tables, wanted)?;
+            let node = self.node_of(tables, wanted)?;
             if node.manager.is_some() || node.role == NodeRole::Manager {
                 return Err(failed_precondition(format!(
                     "node {} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal",

@@ -130,7 +130,7 @@ mod tests {
         };
         let mut tables = Tables::default();
         let mut sent = Sent::default();
-        let mut apply = |tables: &mut Tables, a: StoreAction| tables.apply(vec![a], Default::default()).map(drop).unwrap();
+        let apply = |tables: &mut Tables, a: StoreAction| tables.apply(vec![a], Default::default()).map(drop).unwrap();
         let first = sent.next(&tables, &node).unwrap();
         assert_eq!((first.sequence, first.tasks.len()), (1, 0), "the first set is sent even when it is empty");
         for o in [secret(1).into(), secret(2).into(), model::Object::from(task.clone())] {

@@ -34,6 +34,8 @@ const HANDSHAKES_MAX: usize = 64;
 /// Streams of one node: sessions, tunnels, forwarded requests.
 const STREAMS_MAX: u32 = 1024;
 const WINDOW_BYTES: u32 = 2 << 20;
+/// How long a connection without a certificate may last.
+const STRANGER_MAX: Duration = Duration::from_secs(30);
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
 /// Answers an Engine API request that a node has forwarded, as the manager's own API would. Given by whoever puts the
@@ -149,7 +151,10 @@ impl Server {
             .keep_alive_timeout(KEEPALIVE)
             .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
+        // A stranger has no business here beyond joining.
+        let limit = if peer.is_none() { STRANGER_MAX } else { Duration::MAX };
         tokio::select! {
+            () = tokio::time::sleep(limit) => {}
             done = connection.as_mut() => if let Err(e) = done {
                 tracing::debug!(%from, "a connection ended: {e}");
             },

@@ -36,6 +36,9 @@ pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incomi
     let path = request.uri().path().to_owned();
     let done = match (request.method(), path.strip_prefix("/shoal/v1/").unwrap_or_default()) {
         (&Method::GET, "root") => Ok(answers::json(&server.credentials.current().root_pem)),
+        (&Method::POST, route) if LEADER_ONLY.contains(&route) && caller.may_ask(route) && !server.store.is_leader() => {
+            elsewhere(&server).ok_or_else(|| Refusal::unavailable("the leader is just changing"))
+        }
         (&Method::POST, "join") => join(&server, &caller, request).await,
         (&Method::POST, route) => match server.member(&caller) {
             Ok(peer) => member_route(server, &caller, peer, route, request).await,
@@ -47,6 +50,23 @@ pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incomi
         tracing::debug!(from = %caller.from, path, "refused: {refusal}");
         answers::refused(&refusal)
     })
+}
+
+/// Calls that only the leader can answer.
+const LEADER_ONLY: [&str; 5] = ["join", "renew", "session", "leave", "raft/add"];
+
+/// Says where the leader is, if this manager does not lead.
+fn elsewhere(server: &Server) -> Option<Response<Body>> {
+    let leadership = server.store.leadership().borrow().clone();
+    if leadership.here {
+        return None;
+    }
+    let mut answer = answers::refused(&Refusal::unavailable("this manager does not lead"));
+    let addr = leadership.leader.map(|m| m.addr).unwrap_or_default();
+    if let Ok(addr) = HeaderValue::from_str(&addr) {
+        answer.headers_mut().insert(LEADER_HEADER, addr);
+    }
+    Some(answer)
 }
 
 type Answer = Result<Response<Body>, Refusal>;
@@ -76,6 +96,13 @@ async fn member_route(
     }
 }
 
+impl Caller {
+    /// Whether it is worth an answer: strangers can only join.
+    fn may_ask(&self, route: &str) -> bool {
+        self.peer.is_some() || route == "join"
+    }
+}
+
 impl Server {
     /// The caller, if it is a member of this swarm.
     fn member(&self, caller: &Caller) -> Result<Peer, Refusal> {
@@ -94,14 +121,6 @@ async fn join(server: &Server, caller: &Caller, request: Request<Incoming>) -> A
 }
 
 fn session(server: Arc<Server>, caller: &Caller, peer: Peer, request: Request<Incoming>) -> Answer {
-    let leadership = server.store.leadership().borrow().clone();
-    if !leadership.here {
-        let mut elsewhere = answers::refused(&Refusal::unavailable("this manager does not lead"));
-        if let Some(leader) = leadership.leader.and_then(|m| HeaderValue::from_str(&m.addr).ok()) {
-            elsewhere.headers_mut().insert(LEADER_HEADER, leader);
-        }
-        return Ok(elsewhere);
-    }
     if server.store.tables().node(&peer.node).is_none() {
         return Err(Refusal::forbidden(format!("node {} is not a member of this swarm", peer.node)));
     }
@@ -155,7 +174,9 @@ fn engine(server: &Server, caller: &Caller, peer: Peer, request: Request<Incomin
 }
 
 async fn raft(server: &Server, peer: &Peer, call: &str, request: Request<Incoming>) -> Answer {
-    if peer.role != NodeRole::Manager {
+    // A manager that was demoted may still hold its old certificate.
+    let demoted = server.store.tables().node(&peer.node).is_some_and(|n| n.spec.role != NodeRole::Manager);
+    if peer.role != NodeRole::Manager || demoted {
         return Err(Refusal::forbidden(format!("node {} is not a manager", peer.node)));
     }
     if call == "add" {
