@@ -112,6 +112,27 @@ pub enum ImageError {
         /// The registry's words.
         detail: String,
     },
+    /// The registry does not know the repository.
+    #[error("repository {name} not found: name unknown: {detail}")]
+    RepositoryUnknown {
+        /// Familiar name.
+        name: String,
+        /// The registry's words.
+        detail: String,
+    },
+    /// The registry's image is for another platform.
+    #[error("image with reference {name} was found but does not match the specified platform: wanted {wanted}, actual: {actual}")]
+    WrongPlatform {
+        /// Familiar reference.
+        name: String,
+        /// Asked for.
+        wanted: String,
+        /// Found.
+        actual: String,
+    },
+    /// No such tag in a repository that is to be pushed.
+    #[error("tag does not exist: {0}")]
+    TagDoesNotExist(String),
     /// An index holds no manifest for the wanted platform.
     #[error("no matching manifest for {0} in the manifest list entries")]
     NoPlatform(String),
@@ -143,7 +164,8 @@ impl ImageError {
     /// Which HTTP status this deserves.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) | Self::NoSuchRootfs(_) | Self::NoSuchPath { .. } | Self::ManifestUnknown { .. } | Self::NoPlatform(_) | Self::PullDenied(_) => {
+            Self::NoSuchImage(_) | Self::NoSuchRootfs(_) | Self::NoSuchPath { .. } | Self::ManifestUnknown { .. } | Self::RepositoryUnknown { .. }
+            | Self::NoPlatform(_) | Self::WrongPlatform { .. } | Self::TagDoesNotExist(_) | Self::PullDenied(_) => {
                 ErrorKind::NotFound
             }
             Self::Reference(_) | Self::InvalidArgument(_) => ErrorKind::Invalid,

@@ -1,8 +1,215 @@
-//! (being built)
-pub(crate) mod pull { use crate::{store::Store,*}; use std::sync::Arc;
- pub(crate) async fn pull(_s:&Arc<Store>,_r:Reference,_p:Option<Platform>,_c:Credentials,_g:ProgressSink)->Result<Arc<Image>,ImageError>{Err(ImageError::Cancelled)}
- pub(crate) async fn pull_all(_s:&Arc<Store>,_r:Reference,_p:Option<Platform>,_c:Credentials,_g:ProgressSink)->Result<Vec<Arc<Image>>,ImageError>{Err(ImageError::Cancelled)} }
-pub(crate) mod push { use crate::{store::Store,*}; use std::sync::Arc;
- pub(crate) async fn push(_s:&Arc<Store>,_r:Reference,_c:Credentials,_g:ProgressSink)->Result<String,ImageError>{Err(ImageError::Cancelled)} }
-pub(crate) async fn distribution(_r:crate::Reference,_c:crate::Credentials)->Result<crate::DistributionInfo,crate::ImageError>{Err(crate::ImageError::Cancelled)}
-pub(crate) async fn login(_r:&str,_c:crate::Credentials)->Result<(),crate::ImageError>{Err(crate::ImageError::Cancelled)}
+//! Registries: asking, fetching and sending, with Docker's sentences and progress lines.
+pub(crate) mod progress;
+pub(crate) mod pull;
+pub(crate) mod push;
+
+use crate::{
+    archive::load::Document,
+    config::ImageConfig,
+    error::ImageError,
+    reference::Reference,
+    types::*,
+};
+use oci_client::{
+    Client, RegistryOperation,
+    client::{ClientConfig, ClientProtocol},
+    errors::{OciDistributionError, OciErrorCode},
+    secrets::RegistryAuth,
+};
+use std::{error::Error, time::Duration};
+
+pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+pub(crate) const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+pub(crate) const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+pub(crate) const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFESTS: &[&str] = &[DOCKER_MANIFEST, OCI_MANIFEST, DOCKER_LIST, OCI_INDEX];
+/// A manifest or configuration beyond this is refused.
+const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One registry as one caller sees it.
+#[derive(Clone)]
+pub(crate) struct Registry {
+    client: Client,
+    auth: RegistryAuth,
+    anonymous: bool,
+}
+
+impl Registry {
+    /// Nothing is sent yet.
+    pub(crate) fn new(reference: &Reference, credentials: Credentials) -> Self {
+        let protocol = if is_loopback(reference.domain()) { ClientProtocol::Http } else { ClientProtocol::Https };
+        let config = ClientConfig {
+            protocol,
+            use_monolithic_push: true,
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
+            user_agent: concat!("shoal/", env!("CARGO_PKG_VERSION")),
+            ..ClientConfig::default()
+        };
+        let anonymous = credentials == Credentials::Anonymous;
+        let auth = match credentials {
+            Credentials::Anonymous => RegistryAuth::Anonymous,
+            Credentials::Basic { username, password } => RegistryAuth::Basic(username, password),
+            Credentials::Bearer(token) => RegistryAuth::Bearer(token),
+        };
+        Self { client: Client::new(config), auth, anonymous }
+    }
+
+    /// Logs in for one repository.
+    pub(crate) async fn authenticate(&self, reference: &Reference, operation: RegistryOperation) -> Result<(), ImageError> {
+        self.client.auth(&address(reference), &self.auth, operation).await.map(drop).map_err(|e| self.explain(reference, e))
+    }
+
+    /// A manifest's bytes and digest. Its digest is checked if the reference has one.
+    pub(crate) async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, String), ImageError> {
+        let fetched = self.client.pull_manifest_raw(&address(reference), &self.auth, MANIFESTS).await;
+        let (body, digest) = fetched.map_err(|e| self.explain(reference, e))?;
+        if body.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(ImageError::LayerLimit { what: "size of the manifest", limit: DOCUMENT_BYTES_MAX });
+        }
+        Ok((body.to_vec(), digest))
+    }
+
+    /// A small blob, checked by its digest.
+    pub(crate) async fn document(&self, reference: &Reference, digest: &str) -> Result<Vec<u8>, ImageError> {
+        use futures::TryStreamExt;
+        let mut stream = self.client.pull_blob_stream(&address(reference), digest).await.map_err(|e| self.explain(reference, e))?;
+        let mut all = Vec::new();
+        while let Some(chunk) = stream.try_next().await.map_err(|e| ImageError::Registry(e.to_string()))? {
+            if (all.len() + chunk.len()) as u64 > DOCUMENT_BYTES_MAX {
+                return Err(ImageError::LayerLimit { what: "size of the configuration", limit: DOCUMENT_BYTES_MAX });
+            }
+            all.extend_from_slice(&chunk);
+        }
+        let actual = crate::digest::sha256(&all);
+        if actual != digest {
+            return Err(ImageError::DigestMismatch { expected: digest.to_owned(), actual });
+        }
+        Ok(all)
+    }
+
+    /// Docker's words for a registry's no.
+    fn explain(&self, reference: &Reference, error: OciDistributionError) -> ImageError {
+        let name = reference.familiar_name();
+        match error {
+            OciDistributionError::UnauthorizedError { url } if self.anonymous => {
+                if reference.domain() == "docker.io" { ImageError::PullDenied(name) } else { ImageError::Unauthorized(format!("Head {url:?}: no basic auth credentials")) }
+            }
+            OciDistributionError::UnauthorizedError { .. } => ImageError::Unauthorized("unauthorized: authentication required".into()),
+            OciDistributionError::AuthenticationFailure(_) if self.anonymous => ImageError::PullDenied(name),
+            OciDistributionError::AuthenticationFailure(_) => ImageError::Unauthorized("unauthorized: incorrect username or password".into()),
+            OciDistributionError::RegistryError { envelope, .. } => match envelope.errors.into_iter().next() {
+                Some(e) => match e.code {
+                    OciErrorCode::ManifestUnknown => ImageError::ManifestUnknown { name: reference.familiar(), detail: or_words(e.message, "manifest unknown") },
+                    OciErrorCode::NameUnknown => ImageError::RepositoryUnknown { name, detail: or_words(e.message, "repository name not known to registry") },
+                    OciErrorCode::Denied => ImageError::PullDenied(name),
+                    OciErrorCode::Unauthorized => ImageError::Unauthorized(format!("unauthorized: {}", or_words(e.message, "authentication required"))),
+                    OciErrorCode::Toomanyrequests => ImageError::Registry(format!("toomanyrequests: {}", e.message)),
+                    _ => ImageError::Registry(or_words(e.message, "the registry refused")),
+                },
+                None => ImageError::Registry("the registry refused without a reason".into()),
+            },
+            OciDistributionError::ServerError { code: 401, message, .. } => ImageError::Unauthorized(or_words(message, "unauthorized: authentication required")),
+            OciDistributionError::ServerError { code: 403, .. } => ImageError::PushDenied("denied: requested access to the resource is denied".into()),
+            OciDistributionError::ServerError { code: 404, message, .. } => ImageError::ManifestUnknown { name: reference.familiar(), detail: or_words(message, "not found") },
+            OciDistributionError::ServerError { code, message, url } => ImageError::Registry(format!("received unexpected HTTP status: {code} from {url}: {}", message.trim())),
+            OciDistributionError::RequestError(e) => {
+                let status = e.status().map(|s| s.as_u16());
+                if status == Some(401) {
+                    let words = if self.anonymous { "no basic auth credentials" } else { "unauthorized: authentication required" };
+                    return ImageError::Unauthorized(words.into());
+                }
+                let url = e.url().map(ToString::to_string).unwrap_or_default();
+                ImageError::Registry(format!("Get {url:?}: {}", root_cause(&e)))
+            }
+            OciDistributionError::DigestError(e) => ImageError::Registry(format!("manifest verification failed: {e}")),
+            other => ImageError::Registry(root_cause(&other)),
+        }
+    }
+}
+
+fn or_words(said: String, otherwise: &str) -> String {
+    if said.trim().is_empty() { otherwise.to_owned() } else { said.trim().to_owned() }
+}
+
+/// The innermost reason: "connection refused" rather than three wrappings of it.
+fn root_cause(error: &dyn Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
+/// Only these may be spoken to without TLS, as in Docker.
+fn is_loopback(domain: &str) -> bool {
+    let host = match domain.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => domain,
+    };
+    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback())
+}
+
+/// The other crate's reference; ours has been checked already.
+fn address(reference: &Reference) -> oci_client::Reference {
+    let (domain, path) = (reference.domain().to_owned(), reference.path().to_owned());
+    match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => oci_client::Reference::with_digest(domain, path, digest.to_owned()),
+        (None, tag) => oci_client::Reference::with_tag(domain, path, tag.unwrap_or("latest").to_owned()),
+    }
+}
+
+/// What kind of manifest these bytes are.
+fn parse_manifest(body: &[u8]) -> Result<(Document, String), ImageError> {
+    let bad = |why: String| ImageError::malformed("registry manifest", why);
+    let document: Document = serde_json::from_slice(body).map_err(|e| bad(e.to_string()))?;
+    let media_type = match (&document.media_type, &document.manifests, &document.config) {
+        (Some(said), ..) => said.clone(),
+        (None, Some(_), _) => OCI_INDEX.to_owned(),
+        (None, None, Some(_)) => OCI_MANIFEST.to_owned(),
+        (None, None, None) => {
+            return Err(bad("[DEPRECATION NOTICE] Docker Image Format v1 and Docker Image manifest version 2, schema 1 are not supported".into()));
+        }
+    };
+    Ok((document, media_type))
+}
+
+/// `GET /distribution/{name}/json`.
+pub(crate) async fn distribution(reference: Reference, credentials: Credentials) -> Result<DistributionInfo, ImageError> {
+    let registry = Registry::new(&reference, credentials);
+    registry.authenticate(&reference, RegistryOperation::Pull).await?;
+    let (body, digest) = registry.manifest(&reference).await?;
+    let (document, media_type) = parse_manifest(&body)?;
+    let platforms = match (&document.manifests, &document.config) {
+        (Some(manifests), _) => manifests
+            .iter()
+            .filter_map(|m| m.platform.as_ref())
+            .map(|p| Platform { os: p.os.clone(), architecture: p.architecture.clone(), variant: p.variant.clone() })
+            .collect(),
+        (None, Some(config)) => {
+            let raw = registry.document(&reference, &config.digest).await?;
+            let config: ImageConfig = serde_json::from_slice(&raw).map_err(|e| ImageError::malformed("image configuration", e))?;
+            vec![Platform { os: config.os, architecture: config.architecture, variant: config.variant }]
+        }
+        (None, None) => Vec::new(),
+    };
+    Ok(DistributionInfo { media_type, digest, size: body.len() as u64, platforms })
+}
+
+/// Whether a registry takes these credentials.
+pub(crate) async fn login(domain: &str, credentials: Credentials) -> Result<(), ImageError> {
+    let domain = if matches!(domain, "" | "https://index.docker.io/v1/") { "docker.io" } else { domain.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/') };
+    let probe = Reference::parse(&format!("{domain}/shoal/login:check"))?;
+    let registry = Registry::new(&probe, credentials);
+    registry.authenticate(&probe, RegistryOperation::Pull).await?;
+    // An unknown name is a good answer: it was asked as somebody known.
+    match registry.manifest(&probe).await {
+        Err(ImageError::Unauthorized(_)) => Err(ImageError::Unauthorized("unauthorized: incorrect username or password".into())),
+        Err(e @ ImageError::Registry(_)) => Err(e),
+        _ => Ok(()),
+    }
+}
