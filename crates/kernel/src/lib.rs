@@ -16,3 +16,5 @@ pub mod pty;
 pub mod signal;
 pub mod nft;
 pub mod sysctl;
+pub mod socket;
+pub mod watch;

@@ -106,11 +106,22 @@ pub struct EndpointInfo {
     pub names: Vec<String>,
     /// The task, on an overlay.
     pub task: Option<TaskId>,
+    /// VXLAN network identifier, on an overlay; else 0.
+    pub vni: u32,
+    /// Whether the network has no way out.
+    pub internal: bool,
+    /// Whether it is the routing mesh's.
+    pub ingress: bool,
     /// See [`LocalAttach::gateway_priority`].
     pub gateway_priority: i32,
 }
 
 impl EndpointInfo {
+    /// Name of the interface's other side, in the machine's namespace.
+    pub fn host_interface(&self) -> String {
+        let kind = if self.vni == 0 { "vb" } else { "ve" };
+        format!("{kind}{}", self.endpoint_id.get(..8).unwrap_or(&self.endpoint_id))
+    }
     /// The first IPv4 address.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
         self.addresses.iter().find_map(|(a, _)| match a {

@@ -38,6 +38,15 @@ pub enum NetworkError {
         /// Why.
         source: io::Error,
     },
+    /// A kernel setting.
+    #[error("kernel setting")]
+    Sysctl(#[from] kernel::sysctl::SysctlError),
+    /// Our nftables tables.
+    #[error("nftables")]
+    Nft(#[from] kernel::nft::NftError),
+    /// The packet road.
+    #[error("overlay data path")]
+    Datapath(#[from] datapath::DatapathError),
     /// The name service.
     #[error("name service")]
     Dns(#[from] crate::dns::DnsError),
@@ -49,9 +58,6 @@ pub enum NetworkError {
         /// Why.
         source: io::Error,
     },
-    /// No address block is left for something of ours.
-    #[error("no free address block is left for {0}")]
-    NoBlock(String),
     /// The answer is a no that the user shall read.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -1,0 +1,183 @@
+//! `ingress-sbox`: this node's own seat on the ingress network, and the published ports that are held for it.
+//!
+//! Clients elsewhere never get here: the eBPF program on the uplink takes their packets. What is left are clients on the
+//! node itself (127.0.0.1, ::1, its own address), whose connections are carried on from inside the seat.
+use crate::bridge::{self, Pair};
+use crate::error::NetworkError;
+use crate::relay::{Door, Relay, Served};
+use datapath::{Datapath, Port};
+use kernel::netlink::Netlink;
+use kernel::netns::NetNs;
+use kernel::{socket, sysctl};
+use model::directory::NetworkView;
+use model::{NetworkId, NodeId, Protocol};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Name of the namespace's file.
+const NAME: &str = "ingress_sbox";
+/// Host side of its interface.
+const INTERFACE: &str = "ve-ingress";
+
+/// The seat.
+#[derive(Debug)]
+pub struct Ingress {
+    /// Which network it is on.
+    pub network: NetworkId,
+    /// The node's address there.
+    pub addr: IpAddr,
+    vni: u32,
+    /// Host side of its interface.
+    pub ifindex: u32,
+    /// Hardware address inside.
+    pub mac: [u8; 6],
+    path: PathBuf,
+    relay: Relay,
+    ports: BTreeMap<(Protocol, u16), MeshDoor>,
+}
+
+/// A published port, held for both families, or as much of it as could be had.
+#[derive(Debug)]
+struct MeshDoor {
+    target: SocketAddr,
+    served: Vec<Served>,
+    /// Told once, tried again.
+    missing: bool,
+}
+
+impl Ingress {
+    /// Makes the seat, or takes over the one that is there.
+    pub fn open(
+        netlink: &Netlink,
+        road: &mut Datapath,
+        exec_dir: &Path,
+        network: &NetworkId,
+        view: &NetworkView,
+        node: &NodeId,
+        mtu: u32,
+    ) -> Result<Option<Self>, NetworkError> {
+        let Some(addr) = view.node_addrs.get(node).copied() else { return Ok(None) };
+        let Some(subnet) = view.attrs.subnets.iter().find(|s| s.subnet.contains(addr)) else { return Ok(None) };
+        let path = exec_dir.join("netns").join(NAME);
+        let entered = |source| NetworkError::Enter { path: path.clone(), source };
+        let found = NetNs::open(&path).ok().filter(|ns| seated(ns, addr));
+        let ns = match found {
+            Some(ns) if netlink.link_by_name(INTERFACE)?.is_some() => ns,
+            _ => {
+                remove(netlink, &path)?;
+                NetNs::create_at(&path)?
+            }
+        };
+        let mac = bridge::stable_mac(&format!("ingress {addr}"));
+        let ifindex = match netlink.link_by_name(INTERFACE)? {
+            Some(link) => link.index,
+            None => {
+                ns.run(loose_reverse_path).map_err(entered)??;
+                let addresses = [(addr, subnet.subnet.prefix)];
+                let pair = Pair { host: INTERFACE, inside: "eth0", mac, mtu, addresses: &addresses };
+                bridge::join(netlink, &ns, &pair)?
+            }
+        };
+        road.attach_port(&Port { ifindex, vni: view.attrs.vni, addresses: vec![addr] })?;
+        netlink.set_up(ifindex)?;
+        let relay = Relay::start("ingress-sbox", Some(&ns))
+            .map_err(|source| NetworkError::Start { what: "thread of the routing mesh", source })?;
+        let (network, vni) = (network.clone(), view.attrs.vni);
+        Ok(Some(Self { network, addr, vni, ifindex, mac, path, relay, ports: BTreeMap::new() }))
+    }
+
+    /// Whether this is still the seat that the directory speaks of.
+    pub fn fits(&self, id: &NetworkId, view: &NetworkView, node: &NodeId) -> bool {
+        self.network == *id && self.vni == view.attrs.vni && view.node_addrs.get(node) == Some(&self.addr)
+    }
+
+    /// Holds exactly the published ports of the directory. How many could not be had.
+    pub fn hold(&mut self, view: &NetworkView) -> usize {
+        let mut wanted = BTreeMap::new();
+        for s in view.services.values() {
+            let Some(vip) = s.vips.first() else { continue };
+            for p in s.ports.iter().filter(|p| p.protocol != Protocol::Sctp) {
+                wanted.insert((p.protocol, p.published), SocketAddr::new(*vip, p.target));
+            }
+        }
+        // Doors close before others open: a port may have changed hands.
+        self.ports.retain(|key, door| wanted.get(key) == Some(&door.target));
+        for ((protocol, port), target) in wanted {
+            let told = match self.ports.get(&(protocol, port)) {
+                Some(door) if !door.missing => continue,
+                Some(_) => true,
+                None => false,
+            };
+            self.ports.remove(&(protocol, port));
+            let door = self.hold_one(protocol, port, target, told);
+            self.ports.insert((protocol, port), door);
+        }
+        self.ports.values().filter(|d| d.missing).count()
+    }
+
+    fn hold_one(&self, protocol: Protocol, port: u16, target: SocketAddr, told: bool) -> MeshDoor {
+        let mut door = MeshDoor { target, served: Vec::new(), missing: false };
+        for addr in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+            let at = SocketAddr::new(addr, port);
+            let held = match protocol {
+                Protocol::Udp => socket::bind_udp(at).map(Door::Udp),
+                _ => socket::listen_tcp(at).map(Door::Tcp),
+            };
+            match held {
+                Ok(d) => door.served.push(self.relay.serve(d, target)),
+                Err(e) if addr.is_ipv6() && no_such_family(&e) => {}
+                Err(error) => {
+                    door.missing = true;
+                    if !told {
+                        tracing::error!(
+                            port, protocol = protocol.as_str(), address = %addr, %error,
+                            "a published port is taken by another process of this node: clients elsewhere are served, \
+                             those on this node reach that process"
+                        );
+                    }
+                }
+            }
+        }
+        door
+    }
+
+    /// Removes the seat.
+    pub fn close(self, netlink: &Netlink, road: &mut Datapath) -> Result<(), NetworkError> {
+        let Self { ports, relay, path, ifindex, .. } = self;
+        drop((ports, relay));
+        let detached = road.detach_port(ifindex);
+        remove(netlink, &path)?;
+        Ok(detached?)
+    }
+}
+
+fn no_such_family(e: &io::Error) -> bool {
+    // EAFNOSUPPORT, EADDRNOTAVAIL: a machine without IPv6.
+    matches!(e.raw_os_error(), Some(97 | 99))
+}
+
+/// Removes the seat of an earlier run.
+pub fn remove(netlink: &Netlink, path: &Path) -> Result<(), NetworkError> {
+    netlink.del_link(INTERFACE)?;
+    Ok(NetNs::remove(path)?)
+}
+
+/// Removes what an earlier run left.
+pub fn remove_leftovers(netlink: &Netlink, exec_dir: &Path) -> Result<(), NetworkError> {
+    remove(netlink, &exec_dir.join("netns").join(NAME))
+}
+
+fn seated(ns: &NetNs, addr: IpAddr) -> bool {
+    ns.run(|| Netlink::open().and_then(|n| n.addresses()).is_ok_and(|all| all.iter().any(|a| a.addr == addr)))
+        .unwrap_or(false)
+}
+
+/// Packets of the mesh come in by another interface than the way back to their sender.
+pub fn loose_reverse_path() -> Result<(), NetworkError> {
+    for scope in ["all", "default"] {
+        sysctl::write(&format!("net.ipv4.conf.{scope}.rp_filter"), "0")?;
+    }
+    Ok(())
+}

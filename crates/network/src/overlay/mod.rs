@@ -1,0 +1,3 @@
+//! Networks of the swarm on this node: from the managers' directory to the packet road.
+pub mod desired;
+pub mod ingress;

@@ -1,0 +1,244 @@
+//! The networks of the machine: made, removed, found.
+use super::{Owner, fresh_id};
+use crate::bridge;
+use crate::error::NetworkError;
+use crate::ipam;
+use crate::local::{BRIDGE, GWBRIDGE, HOST, LocalNetwork, LocalNetworkSpec, NONE, Pool, find};
+use model::{IpamConfig, Subnet, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use wire::Refusal;
+
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// Longest interface name.
+const INTERFACE_NAME_MAX: usize = 15;
+
+impl Owner {
+    /// Makes `bridge`, `host` and `none` known.
+    pub(super) fn ensure_predefined(&mut self) -> Result<(), NetworkError> {
+        for (name, driver) in [(HOST, "host"), (NONE, "null")] {
+            if self.by_name(name).is_none() {
+                let spec = LocalNetworkSpec { name: name.into(), driver: driver.into(), ..Default::default() };
+                let n = LocalNetwork {
+                    id: fresh_id(),
+                    created: now(),
+                    spec,
+                    pools: Vec::new(),
+                    interface: String::new(),
+                    endpoints: BTreeMap::new(),
+                };
+                self.saved.networks.insert(n.id.clone(), n);
+            }
+        }
+        if self.by_name(BRIDGE).is_none() {
+            let option = |k: &str, v: &str| (format!("com.docker.network.{k}"), v.to_owned());
+            let options = [
+                option("bridge.default_bridge", "true"),
+                option("bridge.enable_icc", "true"),
+                option("bridge.enable_ip_masquerade", "true"),
+                option("bridge.host_binding_ipv4", "0.0.0.0"),
+                option("bridge.name", "docker0"),
+                option("driver.mtu", "1500"),
+            ];
+            let ipam = self.config.bip.map(|(addr, prefix)| IpamConfig {
+                subnet: Some(Subnet::containing(addr, prefix)),
+                gateway: Some(addr),
+                ..IpamConfig::default()
+            });
+            let spec = LocalNetworkSpec {
+                name: BRIDGE.into(),
+                driver: BRIDGE.into(),
+                options: options.into(),
+                ipam: ipam.into_iter().collect(),
+                ..Default::default()
+            };
+            let n = self.plan_network(spec)?;
+            self.saved.networks.insert(n.id.clone(), n);
+        }
+        Ok(())
+    }
+
+    pub(super) fn by_name(&self, name: &str) -> Option<&LocalNetwork> {
+        self.saved.networks.values().find(|n| n.spec.name == name)
+    }
+
+    pub(super) fn find_local(&self, key: &str) -> Result<LocalNetwork, NetworkError> {
+        if let Some(n) = self.saved.networks.get(key).or_else(|| self.by_name(key)) {
+            return Ok(n.clone());
+        }
+        let all: Vec<Arc<LocalNetwork>> = self.saved.networks.values().cloned().map(Arc::new).collect();
+        Ok(find(&all, key)?.as_ref().clone())
+    }
+
+    pub(crate) fn create_local(&mut self, spec: LocalNetworkSpec) -> Result<Arc<LocalNetwork>, NetworkError> {
+        if matches!(spec.name.as_str(), BRIDGE | HOST | NONE) {
+            let text = format!("operation is not permitted on predefined {} network ", spec.name);
+            return Err(Refusal::forbidden(text).into());
+        }
+        if self.by_name(&spec.name).is_some() {
+            return Err(Refusal::conflict(format!("network with name {} already exists", spec.name)).into());
+        }
+        check_driver(&spec.driver)?;
+        let spec = LocalNetworkSpec { driver: BRIDGE.into(), ..spec };
+        let n = self.plan_network(spec)?;
+        // Known before it is made: a crash in between leaves nothing that nobody owns.
+        self.saved.networks.insert(n.id.clone(), n.clone());
+        self.save()?;
+        let made = bridge::ensure(&self.netlink, &n).map(|_| ()).and_then(|()| self.apply_firewall());
+        if let Err(e) = made {
+            self.saved.networks.remove(&n.id);
+            let _ = self.netlink.del_link(&n.interface);
+            let _ = self.apply_firewall();
+            let _ = self.save();
+            return Err(e);
+        }
+        tracing::info!(network = n.spec.name, id = n.id, interface = n.interface, "network made");
+        Ok(Arc::new(n))
+    }
+
+    /// The network with everything chosen, not made yet.
+    fn plan_network(&self, mut spec: LocalNetworkSpec) -> Result<LocalNetwork, NetworkError> {
+        let id = fresh_id();
+        let interface = match spec.options.get(BRIDGE_NAME) {
+            Some(name) => self.check_interface(name)?,
+            None if spec.name == GWBRIDGE => GWBRIDGE.to_owned(),
+            None => format!("br-{}", &id[..12]),
+        };
+        let pools = self.plan_pools(&id, &spec)?;
+        spec.ipam = pools
+            .iter()
+            .map(|p| IpamConfig {
+                subnet: Some(p.subnet),
+                range: p.range,
+                gateway: Some(p.gateway),
+                reserved: p.reserved.clone(),
+            })
+            .collect();
+        Ok(LocalNetwork { id, created: now(), spec, pools, interface, endpoints: BTreeMap::new() })
+    }
+
+    fn check_interface(&self, name: &str) -> Result<String, NetworkError> {
+        let valid = |c: char| !c.is_whitespace() && c != '/' && c != ':' && !c.is_control();
+        if name.is_empty() || name.len() > INTERFACE_NAME_MAX || !name.chars().all(valid) {
+            return Err(Refusal::invalid(format!("invalid bridge name \"{name}\": not a valid interface name")).into());
+        }
+        if let Some(other) = self.saved.networks.values().find(|n| n.interface == name) {
+            let text = format!("bridge \"{name}\" is in use by network {}", other.spec.name);
+            return Err(Refusal::conflict(text).into());
+        }
+        let taken = self.netlink.link_by_name(name)?.filter(|l| l.kind.as_deref() != Some("bridge"));
+        if taken.is_some() {
+            return Err(Refusal::conflict(format!("interface \"{name}\" exists and is no bridge")).into());
+        }
+        Ok(name.to_owned())
+    }
+
+    fn plan_pools(&self, id: &str, spec: &LocalNetworkSpec) -> Result<Vec<Pool>, NetworkError> {
+        let ours: Vec<Subnet> = self.saved.networks.values().flat_map(|n| &n.pools).map(|p| p.subnet).collect();
+        let mut pools: Vec<Pool> = Vec::new();
+        let pool = |subnet: Subnet, c: &IpamConfig| Pool {
+            subnet,
+            range: c.range,
+            gateway: c.gateway.unwrap_or_else(|| ipam::first_address(&subnet)),
+            reserved: c.reserved.clone(),
+        };
+        for c in &spec.ipam {
+            let Some(subnet) = c.subnet else { continue };
+            if ours.iter().chain(pools.iter().map(|p| &p.subnet)).any(|s| s.overlaps(&subnet)) {
+                return Err(Refusal::forbidden("Pool overlaps with other one on this address space").into());
+            }
+            if subnet.base.is_ipv4() && subnet.prefix > 30 {
+                return Err(Refusal::invalid(format!(
+                    "invalid network config:\ninvalid subnet {subnet}: it is too small"
+                ))
+                .into());
+            }
+            pools.push(pool(subnet, c));
+        }
+        if !pools.iter().any(|p| p.subnet.base.is_ipv4()) {
+            let block = self.choose_block(&ours)?;
+            let wish = spec.ipam.iter().find(|c| c.subnet.is_none()).cloned().unwrap_or_default();
+            pools.insert(0, pool(block, &wish));
+        }
+        if spec.ipv6 && !pools.iter().any(|p| p.subnet.base.is_ipv6()) {
+            pools.push(pool(ipam::local_ipv6_block(id), &IpamConfig::default()));
+        }
+        Ok(pools)
+    }
+
+    fn choose_block(&self, ours: &[Subnet]) -> Result<Subnet, NetworkError> {
+        let mut taken = ours.to_vec();
+        for r in self.netlink.routes()?.into_iter().filter(|r| !r.is_default()) {
+            taken.push(Subnet::containing(r.dst.0, r.dst.1));
+        }
+        let overlays = self.directory.networks.values().flat_map(|n| &n.attrs.subnets).map(|s| s.subnet);
+        taken.extend(overlays);
+        let defaults = ipam::default_pools();
+        let pools = if self.config.pools.is_empty() { &defaults } else { &self.config.pools };
+        let none = || {
+            Refusal::not_found("could not find an available, non-overlapping IPv4 address pool among the defaults to assign to the network").into()
+        };
+        ipam::choose_block(pools, &taken).ok_or_else(none)
+    }
+
+    pub(crate) fn remove_local(&mut self, key: &str) -> Result<(), NetworkError> {
+        let n = self.find_local(key)?;
+        if n.is_predefined() {
+            let text = format!("{} is a pre-defined network and cannot be removed", n.spec.name);
+            return Err(Refusal::forbidden(text).into());
+        }
+        let active: Vec<String> = self
+            .saved
+            .sandboxes
+            .values()
+            .flat_map(|s| s.endpoints.iter().map(move |e| (s, e)))
+            .filter(|(_, e)| e.network_id == n.id)
+            .map(|(s, e)| format!("name:\"{}\" id:\"{}\"", s.spec.container_name, &e.endpoint_id[..12]))
+            .collect();
+        if !active.is_empty() {
+            let text = format!(
+                "error while removing network: network {} has active endpoints ({})",
+                n.spec.name,
+                active.join(", ")
+            );
+            return Err(Refusal::forbidden(text).into());
+        }
+        self.netlink.del_link(&n.interface)?;
+        self.saved.networks.remove(&n.id);
+        self.save()?;
+        self.apply_firewall()?;
+        tracing::info!(network = n.spec.name, id = n.id, "network removed");
+        Ok(())
+    }
+
+    pub(crate) fn ensure_gwbridge(&mut self) -> Result<Arc<LocalNetwork>, NetworkError> {
+        if let Some(n) = self.by_name(GWBRIDGE) {
+            return Ok(Arc::new(n.clone()));
+        }
+        let option = |k: &str, v: &str| (format!("com.docker.network.bridge.{k}"), v.to_owned());
+        let options = [option("enable_icc", "false"), option("enable_ip_masquerade", "true"), option("name", GWBRIDGE)];
+        self.create_local(LocalNetworkSpec {
+            name: GWBRIDGE.into(),
+            driver: BRIDGE.into(),
+            options: options.into(),
+            ..Default::default()
+        })
+    }
+}
+
+fn check_driver(driver: &str) -> Result<(), Refusal> {
+    match driver {
+        "" | "bridge" => Ok(()),
+        "host" | "null" => Err(Refusal::forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
+        "macvlan" | "ipvlan" => Err(Refusal::unimplemented(format!("the network driver {driver} is not supported"))),
+        other => {
+            Err(Refusal::not_found(format!("could not find plugin {other} in v1 plugin registry: plugin not found")))
+        }
+    }
+}
+
+/// The owner is not pure: it may look at the clock.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

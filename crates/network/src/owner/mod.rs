@@ -1,0 +1,238 @@
+//! The one owner of the machine's networks. Runs on a thread of its own; everything here blocks.
+//!
+//! Every change is: check, touch the kernel (undone on a failure), save, show. Every object can be compared with the
+//! kernel and made again from what is saved ([`Owner::verify`], [`Owner::open`]).
+mod attachments;
+mod locals;
+mod sandboxes;
+mod swarm;
+
+use crate::bridge;
+use crate::dns::{DnsServer, LocalEndpoint, LocalNames, NameTable};
+use crate::error::{NetworkError, chain};
+use crate::firewall;
+use crate::handle::{Config, Shown, VerifyReport};
+use crate::local::{BRIDGE, GWBRIDGE, LocalNetwork};
+use crate::ports::Ports;
+use crate::relay::Relay;
+use crate::sandbox::SandboxKind;
+use crate::store::{Saved, Store};
+use arc_swap::ArcSwap;
+use kernel::netlink::Netlink;
+use kernel::netns::NetNs;
+use kernel::nft::{Nft, Table};
+use model::{Directory, Subnet};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use swarm::Swarm;
+
+pub(crate) struct Owner {
+    config: Config,
+    store: Store,
+    saved: Saved,
+    netlink: Netlink,
+    nft: Nft,
+    /// Name of our nftables tables: one daemon's is not another's.
+    table: String,
+    /// As last written.
+    tables: Option<[Table; 2]>,
+    ports: Ports,
+    relay: Relay,
+    dns: DnsServer,
+    directory: Arc<Directory>,
+    swarm: Option<Swarm>,
+    shown: Arc<ArcSwap<Shown>>,
+}
+
+impl Owner {
+    /// Takes over what an earlier run left, and makes what is missing.
+    pub(crate) fn open(
+        config: Config,
+        shown: Arc<ArcSwap<Shown>>,
+        runtime: tokio::runtime::Handle,
+    ) -> Result<Self, NetworkError> {
+        let store = Store::open(&config.data_dir)?;
+        let saved = store.load()?;
+        let relay = Relay::start("published-ports", None)
+            .map_err(|source| NetworkError::Start { what: "thread of the published ports", source })?;
+        let table = format!("shoal_{:08x}", bridge::fnv(config.exec_dir.as_os_str().as_encoded_bytes()) as u32);
+        let mut owner = Self {
+            netlink: Netlink::open()?,
+            nft: Nft::open()?,
+            dns: DnsServer::new(datapath::DNS_PORT, runtime),
+            directory: Arc::default(),
+            tables: None,
+            ports: Ports::default(),
+            swarm: None,
+            config,
+            store,
+            saved,
+            relay,
+            table,
+            shown,
+        };
+        owner.ensure_predefined()?;
+        owner.ensure_bridges();
+        owner.restore_swarm();
+        owner.restore_sandboxes()?;
+        owner.remove_stray_links()?;
+        owner.apply_firewall()?;
+        owner.save()?;
+        Ok(owner)
+    }
+
+    fn netns_path(&self, container: &str) -> PathBuf {
+        self.config.exec_dir.join("netns").join(container.get(..12).unwrap_or(container))
+    }
+
+    fn open_netns(&self, container: &str) -> Result<NetNs, NetworkError> {
+        let path = self.netns_path(container);
+        NetNs::open(&path).map_err(|source| NetworkError::Enter { path, source })
+    }
+
+    /// Saves, and shows what is to be seen from outside: networks, attachments, names.
+    fn save(&mut self) -> Result<(), NetworkError> {
+        self.show();
+        self.store.save(&self.saved)
+    }
+
+    fn show(&self) {
+        let endpoints: BTreeMap<_, _> =
+            self.saved.sandboxes.iter().map(|(id, s)| (id.clone(), s.endpoints.clone())).collect();
+        let mut locals: Vec<Arc<LocalNetwork>> = Vec::new();
+        for n in self.saved.networks.values() {
+            let mut n = n.clone();
+            for (container, attached) in &endpoints {
+                let here = attached.iter().find(|e| e.network_id == n.id);
+                n.endpoints.extend(here.map(|e| (container.clone(), e.clone())));
+            }
+            locals.push(Arc::new(n));
+        }
+        locals.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        self.dns.publish(Arc::new(self.names(&locals)));
+        self.shown.store(Arc::new(Shown { locals, endpoints, directory: self.directory.clone() }));
+    }
+
+    fn names(&self, locals: &[Arc<LocalNetwork>]) -> NameTable {
+        let named = locals.iter().filter(|n| n.is_bridge() && !matches!(n.spec.name.as_str(), BRIDGE | GWBRIDGE));
+        let locals: Vec<LocalNames> = named
+            .map(|n| LocalNames {
+                id: n.id.clone(),
+                name: n.spec.name.clone(),
+                subnets: n.pools.iter().map(|p| p.subnet).collect(),
+                endpoints: n
+                    .endpoints
+                    .values()
+                    .map(|e| LocalEndpoint {
+                        names: e.names.clone(),
+                        addresses: e.addresses.iter().map(|(a, _)| *a).collect(),
+                    })
+                    .collect(),
+            })
+            .collect();
+        NameTable::build(&self.directory, &BTreeSet::new(), &locals)
+    }
+
+    fn desired_tables(&self) -> [Table; 2] {
+        firewall::tables(&self.table, self.saved.networks.values(), &self.ports.forwards())
+    }
+
+    /// Writes our nftables tables if they shall be others than they are.
+    fn apply_firewall(&mut self) -> Result<(), NetworkError> {
+        let desired = self.desired_tables();
+        for (i, table) in desired.iter().enumerate() {
+            if self.tables.as_ref().is_none_or(|old| old[i] != *table) {
+                self.nft.replace(table)?;
+            }
+        }
+        self.tables = Some(desired);
+        Ok(())
+    }
+
+    /// Compares the kernel with what it should be, and repairs it.
+    pub(crate) fn verify(&mut self) -> Result<VerifyReport, NetworkError> {
+        let mut repaired = 0;
+        repaired += self.ensure_bridges();
+        repaired += self.replug_all()?;
+        for table in self.desired_tables() {
+            if !self.nft.is_intact(&table)? {
+                self.nft.replace(&table)?;
+                repaired += 1;
+            }
+        }
+        repaired += self.verify_swarm()?;
+        let digest = self.swarm.as_ref().map_or(0, |_| digest(&self.directory));
+        Ok(VerifyReport { digest, revision: self.directory.revision, repaired })
+    }
+
+    /// Makes every bridge be as saved. How many were not there. One that cannot be made is told, not fatal: the others
+    /// must work.
+    fn ensure_bridges(&mut self) -> u64 {
+        let mut made = 0;
+        for n in self.saved.networks.values().filter(|n| n.is_bridge()) {
+            let there = self.netlink.link_by_name(&n.interface).is_ok_and(|l| l.is_some_and(|l| l.up));
+            let complete = there && self.has_gateways(n);
+            if complete {
+                continue;
+            }
+            made += 1;
+            if let Err(e) = bridge::ensure(&self.netlink, n) {
+                tracing::error!(network = n.spec.name, error = chain(&e), "a bridge network cannot be made");
+            }
+        }
+        made
+    }
+
+    fn has_gateways(&self, n: &LocalNetwork) -> bool {
+        let Ok(addresses) = self.netlink.addresses() else { return false };
+        n.pools.iter().all(|p| addresses.iter().any(|a| a.addr == p.gateway))
+    }
+
+    /// Removes our kind of interfaces that no attachment owns: a crash came between making and saving.
+    fn remove_stray_links(&mut self) -> Result<(), NetworkError> {
+        let owned: BTreeSet<String> =
+            self.saved.sandboxes.values().flat_map(|s| &s.endpoints).map(|e| e.host_interface()).collect();
+        for link in self.netlink.links()? {
+            if is_attachment_name(&link.name) && link.kind.as_deref() == Some("veth") && !owned.contains(&link.name) {
+                tracing::info!(interface = link.name, "removing an interface that nobody owns");
+                self.netlink.del_link_index(link.index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Blocks that the machine routes.
+    pub(crate) fn routed(&mut self) -> Result<Vec<Subnet>, NetworkError> {
+        let mut all: BTreeSet<Subnet> = BTreeSet::new();
+        for r in self.netlink.routes()?.into_iter().filter(|r| !r.is_default()) {
+            let multicast = r.dst.0.is_multicast();
+            let link_local = matches!(r.dst.0, std::net::IpAddr::V6(a) if a.is_unicast_link_local());
+            if !multicast && !link_local {
+                all.insert(Subnet::containing(r.dst.0, r.dst.1));
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    fn is_own(&self, kind: SandboxKind) -> bool {
+        kind != SandboxKind::Host
+    }
+}
+
+/// `vb` or `ve` and eight hexadecimal digits.
+fn is_attachment_name(name: &str) -> bool {
+    let digits = name.strip_prefix("vb").or_else(|| name.strip_prefix("ve"));
+    digits.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Equal directories have equal digests, on every node.
+fn digest(directory: &Directory) -> u64 {
+    serde_json::to_vec(directory).map_or(0, |bytes| bridge::fnv(&bytes))
+}
+
+/// 64 digits.
+fn fresh_id() -> String {
+    let bytes: [u8; 32] = rand::random();
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
