@@ -122,6 +122,11 @@ static __always_inline int follow(struct __sk_buff *skb, struct packet *p, struc
 			return AGAIN;
 		}
 	}
+	if (f->road == ROAD_TRACK && p->key.proto == IPPROTO_TCP && (p->tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
+		/* A new connection from an old one's port. */
+		bpf_map_delete_elem(&flows, &p->key);
+		return AGAIN;
+	}
 	if (now - f->seen_ns > SECOND)
 		f->seen_ns = now;
 	if (p->tcp_flags & (TCP_FIN | TCP_RST | TCP_SYN)) {
@@ -213,25 +218,48 @@ static __noinline void track(struct packet *p)
 	bpf_map_update_elem(&flows, &p->key, f, BPF_NOEXIST);
 }
 
-/* For direct TCP: a new connection forgets what its reply tuple meant before; an end is noted where it is tracked. */
-static __noinline void note_direct(struct packet *p)
+/* For direct TCP: an end is noted where the connection is tracked; a new connection forgets what its reply tuple meant
+ * before. 1 if that is still in use: the same client port leads through a balanced address to the same backend. */
+static __noinline int note_direct(struct packet *p)
 {
 	struct scratch *s = scratch();
 	if (!s)
-		return;
+		return 0;
 	struct tuple t = { .src = p->key.src, .dst = p->key.dst, .sport = p->key.sport, .dport = p->key.dport };
 	reversed(&s->other_key, &t, p->key.proto, p->key.scope, p->key.side);
 	struct flow *f = bpf_map_lookup_elem(&flows, &s->other_key);
 	if (!f)
-		return;
-	if (f->road == ROAD_TRACK) {
-		if (p->tcp_flags & TCP_RST)
-			f->flags |= FLOW_PEER_RST;
-		else if (p->tcp_flags & TCP_FIN)
-			f->flags |= FLOW_PEER_FIN;
-		else if (!(p->tcp_flags & TCP_ACK))
-			bpf_map_delete_elem(&flows, &s->other_key);
-	} else if (!(p->tcp_flags & (TCP_ACK | TCP_RST | TCP_FIN))) {
-		bpf_map_delete_elem(&flows, &s->other_key);
+		return 0;
+	if (p->tcp_flags & (TCP_RST | TCP_FIN)) {
+		if (f->road == ROAD_TRACK)
+			f->flags |= (p->tcp_flags & TCP_RST) ? FLOW_PEER_RST : FLOW_PEER_FIN;
+		return 0;
 	}
+	if (p->tcp_flags & TCP_ACK)
+		return 0;
+	if ((f->flags & FLOW_REPLY) && !is_stale(f, IPPROTO_TCP, bpf_ktime_get_ns()))
+		return 1;
+	bpf_map_delete_elem(&flows, &s->other_key);
+	return 0;
+}
+
+/* Opens a flow for a direct connection whose client port cannot be used as it is. */
+static __noinline int open_direct(struct __sk_buff *skb, struct packet *p)
+{
+	struct scratch *s = scratch();
+	if (!s)
+		return -1;
+	__builtin_memset(&s->forward, 0, sizeof(s->forward));
+	__builtin_memset(&s->reply, 0, sizeof(s->reply));
+	s->forward.to.src = p->key.src;
+	s->forward.to.dst = p->key.dst;
+	s->forward.to.sport = p->key.sport;
+	s->forward.to.dport = p->key.dport;
+	s->forward.vni = p->key.scope;
+	s->forward.slot = NO_SLOT;
+	s->forward.road = ROAD_ENDPOINT;
+	s->reply.road = ROAD_ENDPOINT;
+	if (open_flow(skb, p, s))
+		return -1;
+	return rewrite(skb, p, &s->forward.to);
 }

@@ -51,9 +51,12 @@ int from_container(struct __sk_buff *skb)
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
 	if (e) {
 		if (p.key.proto == IPPROTO_TCP && (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
-			note_direct(&p);
-			if (e->kind == ENDPOINT_LOCAL && (p.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
+			if (note_direct(&p)) {
+				if (open_direct(skb, &p))
+					return drop(skb, &p, COUNT_DROP_TABLE_FULL);
+			} else if (e->kind == ENDPOINT_LOCAL && (p.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) {
 				track(&p);
+			}
 		}
 		if (e->kind == ENDPOINT_LOCAL)
 			return deliver(skb, e);
