@@ -331,9 +331,12 @@ async fn read_answers(socket: Arc<UdpSocket>, waiting: Arc<Mutex<HashMap<u16, Wa
     }
 }
 
+/// Who was asked, and what.
+type CacheKey = (Box<[Upstream]>, Box<[u8]>);
+
 #[derive(Default)]
 struct Cache {
-    answers: HashMap<(Box<[Upstream]>, Box<[u8]>), Cached>,
+    answers: HashMap<CacheKey, Cached>,
 }
 
 struct Cached {
@@ -381,6 +384,6 @@ impl Cache {
 }
 
 /// The whole query but its id: two clients that differ in EDNS or DNSSEC wishes do not share an answer.
-fn key(upstreams: &[Upstream], query: &[u8]) -> (Box<[Upstream]>, Box<[u8]>) {
+fn key(upstreams: &[Upstream], query: &[u8]) -> CacheKey {
     (upstreams.into(), query.get(2..).unwrap_or_default().to_ascii_lowercase().into())
 }
