@@ -95,12 +95,12 @@ impl Namespaces {
     /// session if `detached`.
     pub fn command(&self, program: impl AsRef<OsStr>, cwd: Option<PathBuf>, detached: bool) -> Command {
         // The descriptors are close-on-exec and `self` may be gone before the command is started.
-        let fds: io::Result<Vec<OwnedFd>> =
-            [&self.uts, &self.net, &self.mnt].iter().map(|fd| fd.try_clone()).collect();
+        let fds: io::Result<Vec<OwnedFd>> = [&self.uts, &self.net, &self.mnt].iter().map(|fd| fd.try_clone()).collect();
         let cwd = cwd.map(|c| std::ffi::CString::new(c.into_os_string().into_encoded_bytes()));
         let mut command = Command::new(program);
         let enter = move || {
-            let fds = fds.as_ref().map_err(|e| io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EMFILE)))?;
+            let fds =
+                fds.as_ref().map_err(|e| io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(libc::EMFILE)))?;
             for fd in fds {
                 setns(fd, CloneFlags::empty())?;
             }
