@@ -113,6 +113,35 @@ fn power_cuts_take_processes_and_leave_the_disk() {
     assert_eq!(t.lab.state("alpha"), State::Running);
 }
 
+/// A container whose supervisor is gone: own namespaces and a parent outside the machine.
+#[test]
+fn a_container_without_a_parent_is_found_by_its_control_group_and_goes_too() {
+    let id = format!("{:064x}", 0xabc0_0000_0000_u64 + u64::from(std::process::id()));
+    let script = format!(
+        "mkdir -p /var/lib/shoal/containers/{id}
+         G=/sys/fs/cgroup/pids; test -d $G || G=/sys/fs/cgroup; G=$G/docker/{id}; mkdir -p $G/inner
+         (sh -c 'echo $$ > '$G'/inner/cgroup.procs; exec setsid unshare -n -m -u -p -f sleep 98764' &)
+         exec sleep 98765"
+    );
+    let t = lab(&script);
+    t.lab.create("alpha").unwrap();
+    let groups = || {
+        let pids = Path::new("/sys/fs/cgroup/pids");
+        let root = if pids.is_dir() { pids } else { Path::new("/sys/fs/cgroup") };
+        root.join("docker").join(&id)
+    };
+    let residents = || std::fs::read_to_string(groups().join("inner/cgroup.procs")).unwrap_or_default();
+    poll("the container runs", || residents().lines().count() == 2);
+    let pids: Vec<String> = residents().lines().map(str::to_owned).collect();
+    t.lab.remove("alpha").unwrap();
+    assert!(!groups().exists());
+    for pid in pids {
+        // Whoever inherited it may take a while to bury it.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "{pid} lives on: {stat}");
+    }
+}
+
 #[test]
 fn partitions_cut_and_heal() {
     let t = lab(STAND_IN);
