@@ -270,6 +270,13 @@ impl Images {
         .await
     }
 
+    /// Copies the image content at `path` of a tree into an empty directory, with owners and modes (a fresh volume).
+    /// Tells whether there was any.
+    pub async fn copy_up(tree: PathBuf, path: &str, to: PathBuf) -> R<bool> {
+        let path = path.to_owned();
+        blocking(move || files::copy_tree(&tree, &path, &to)).await
+    }
+
     /// [`Self::stat_path`] in any tree, for example `/proc/<pid>/root` of a running container with its volumes.
     pub async fn stat_in(tree: PathBuf, container_id: &str, path: &str) -> R<PathStat> {
         let (container, path) = (container_id.to_owned(), path.to_owned());

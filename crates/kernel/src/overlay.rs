@@ -105,3 +105,17 @@ pub fn unmount_if_idle(target: &Path) -> io::Result<()> {
         Err(e) => Err(e.into()),
     }
 }
+
+/// Mounts any filesystem, with options as `mount(8)` takes them (`bind,ro` or `addr=…,nfsvers=4`).
+pub fn mount_with_options(source: &str, target: &Path, kind: &str, options: &str) -> io::Result<()> {
+    let parsed = crate::mount::parse_options(options.split(',').filter(|o| !o.is_empty()));
+    let flags = parsed.flags;
+    let bind = flags.contains(MsFlags::MS_BIND);
+    mount(Some(source), target, Some(kind).filter(|k| !k.is_empty() && *k != "none"), flags, Some(parsed.data.as_str()).filter(|d| !d.is_empty() && !bind))?;
+    // A bind mount takes its other flags in a second step only.
+    let rest = flags & !(MsFlags::MS_BIND | MsFlags::MS_REC);
+    if bind && !rest.is_empty() {
+        mount(None::<&str>, target, None::<&str>, rest | MsFlags::MS_BIND | MsFlags::MS_REMOUNT, None::<&str>)?;
+    }
+    Ok(())
+}

@@ -140,3 +140,37 @@ pub fn copy_in(tree: &Path, container: &str, path: &str, tar: impl Read, options
     let options = PlainOptions { no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir, owner: options.owner };
     unpack::plain(tar, &root, &asked.path, options, Limits::default())
 }
+
+/// Copies a directory of a tree with all that is in it, and its own owner and mode, into an empty directory: how a
+/// fresh volume gets what the image has at its mount point. Tells whether there was a directory to copy.
+pub fn copy_tree(tree: &Path, path: &str, to: &Path) -> Result<bool, ImageError> {
+    let root = Root::open(tree).at("open", tree)?;
+    let Ok(from) = root.dir(&ask(path).path) else { return Ok(false) };
+    let target = Root::open(to).at("open", to)?;
+    let (pipe, reader) = crate::layer::chunks::pipe();
+    std::thread::scope(|scope| {
+        let packing = scope.spawn(|| {
+            let out = io::BufWriter::with_capacity(crate::layer::chunks::CHUNK, PipeWriter(pipe));
+            let mut packer = Packer::new(out, Marks::None);
+            packer.tree(&from, Path::new(""))?;
+            packer.finish().map(drop)
+        });
+        let unpacked = unpack::plain(reader, &target, Path::new(""), PlainOptions::default(), Limits::default());
+        let packed = packing.join().unwrap_or_else(|_| Err(ImageError::Worker("a copying thread panicked".into())));
+        unpacked.and(packed)
+    })?;
+    target.top().and_then(|top| top.copy_attributes_from(&from)).at("set attributes of", to)?;
+    Ok(true)
+}
+
+struct PipeWriter(std::sync::mpsc::SyncSender<io::Result<bytes::Bytes>>);
+
+impl Write for PipeWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.send(Ok(bytes::Bytes::copy_from_slice(bytes))).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
