@@ -264,9 +264,10 @@ impl Ledger {
     }
 
     fn free_retired(&mut self, maps: &mut Maps) -> Result<(), DatapathError> {
-        let (old, young) = std::mem::take(&mut self.retired).into_iter().partition(|(at, ..)| at.elapsed() >= GRACE);
+        let (old, young): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.retired).into_iter().partition(|(at, ..)| at.elapsed() >= GRACE);
         self.retired = young;
-        for (_, set, total) in Vec::<(Instant, u32, u32)>::from(old) {
+        for (_, set, total) in old {
             for index in 0..total {
                 maps.backends.remove(&BackendKey { set, index })?;
             }
