@@ -43,3 +43,30 @@ pub enum RecoveredState {
     /// It has ended meanwhile.
     Exited(Exit),
 }
+
+/// Tells how a process ended, now or later. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ExitWatch(pub(crate) tokio::sync::watch::Receiver<Option<Exit>>);
+
+impl ExitWatch {
+    /// How it ended, if it has.
+    pub fn now(&self) -> Option<Exit> {
+        *self.0.borrow()
+    }
+
+    /// Waits until it has ended.
+    pub async fn wait(&mut self) -> Exit {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(exit) => exit.unwrap_or_default(),
+            // Whoever watched it is gone without a word: as if it had been killed.
+            Err(_) => Exit::killed(),
+        }
+    }
+}
+
+impl Exit {
+    /// Killed, just now, by what nobody saw.
+    pub(crate) fn killed() -> Self {
+        Self { code: 137, signal: Some(libc::SIGKILL), at: crate::shim::now(), oom_killed: false }
+    }
+}

@@ -1,6 +1,10 @@
 //! A process's streams, as the daemon sees them.
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
 use tokio::sync::mpsc;
 
 /// Which output.
@@ -16,6 +20,7 @@ pub enum StdStream {
 ///
 /// Dropping `stdin` closes the process's stdin (exec, or `stdin_once` containers) after what was written. Dropping
 /// `output` detaches.
+#[derive(Debug)]
 pub struct AttachedIo {
     /// Bytes for the process; `None` when it has no stdin.
     pub stdin: Option<StdinWriter>,
@@ -23,29 +28,43 @@ pub struct AttachedIo {
     pub output: mpsc::Receiver<(StdStream, Bytes)>,
 }
 
-/// Where bytes for a process go.
+/// Where bytes for a process go. Shutting it down, or dropping it, ends them.
 pub struct StdinWriter {
-    pub(crate) inner: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
+    inner: Option<Box<dyn AsyncWrite + Send + Unpin>>,
 }
 
-impl tokio::io::AsyncWrite for StdinWriter {
-    fn poll_write(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-        data: &[u8],
-    ) -> std::task::Poll<std::io::Result<usize>> {
-        std::pin::Pin::new(&mut self.inner).poll_write(cx, data)
+impl StdinWriter {
+    pub(crate) fn new(inner: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        Self { inner: Some(Box::new(inner)) }
     }
-    fn poll_flush(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.inner).poll_flush(cx)
+}
+
+impl std::fmt::Debug for StdinWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StdinWriter").field("open", &self.inner.is_some()).finish()
     }
-    fn poll_shutdown(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<std::io::Result<()>> {
-        std::pin::Pin::new(&mut self.inner).poll_shutdown(cx)
+}
+
+impl AsyncWrite for StdinWriter {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_write(cx, data),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.inner {
+            Some(inner) => Pin::new(inner).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(Ok(())) };
+        let result = std::task::ready!(Pin::new(inner).poll_shutdown(cx));
+        // A pipe has no half to shut down: the reader sees the end when it is closed.
+        self.inner = None;
+        Poll::Ready(result)
     }
 }
