@@ -211,13 +211,29 @@ impl NetNs {
 mod tests {
     use super::*;
 
-    fn path(name: &str) -> PathBuf {
-        std::env::temp_dir().join(format!("shoal-netns-test-{}", std::process::id())).join(name)
+    /// A path in a directory that goes with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            Self(std::env::temp_dir().join(format!("shoal-netns-test-{}-{name}", std::process::id())))
+        }
+        fn path(&self) -> PathBuf {
+            self.0.join("ns")
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = NetNs::remove(&self.path());
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
     }
 
     #[test]
     fn a_namespace_is_made_found_again_and_removed() {
-        let p = path("one");
+        let place = Place::new("one");
+        let p = place.path();
         let ns = NetNs::create_at(&p).unwrap();
         assert!(matches!(NetNs::create_at(&p), Err(NetNsError::Exists(_))));
         assert!(NetNs::open(&p).unwrap().same_as(&ns));
@@ -231,7 +247,8 @@ mod tests {
 
     #[test]
     fn a_plain_file_is_no_namespace_and_does_not_hinder_a_new_one() {
-        let p = path("plain");
+        let place = Place::new("plain");
+        let p = place.path();
         std::fs::create_dir_all(p.parent().unwrap()).unwrap();
         std::fs::write(&p, "").unwrap();
         assert_eq!(NetNs::open(&p).unwrap_err().kind(), io::ErrorKind::InvalidData);

@@ -199,6 +199,21 @@ impl Directory {
         d
     }
 
+    /// Equal directories have equal digests, on whatever machine: a manager compares its own with a node's.
+    pub fn digest(&self) -> u64 {
+        struct Fnv(u64);
+        impl std::fmt::Write for Fnv {
+            fn write_str(&mut self, s: &str) -> std::fmt::Result {
+                self.0 = s.bytes().fold(self.0, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+                Ok(())
+            }
+        }
+        let mut sum = Fnv(0xcbf2_9ce4_8422_2325);
+        // The maps are ordered, so equal values print alike.
+        let _ = std::fmt::Write::write_fmt(&mut sum, format_args!("{self:?}"));
+        sum.0
+    }
+
     /// The way from `self` to `next`.
     pub fn delta(&self, next: &Self) -> DirectoryDelta {
         let mut networks = BTreeMap::new();

@@ -106,3 +106,68 @@ fn port_maps(family: Family, ports: &[Forward]) -> Vec<PortMap> {
     }
     vec![any, at]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::local::{LocalNetworkSpec, Pool};
+
+    fn network(name: &str, subnet: &str, internal: bool) -> LocalNetwork {
+        let subnet: model::Subnet = subnet.parse().unwrap();
+        let spec =
+            LocalNetworkSpec { name: name.into(), driver: "bridge".into(), internal, ..LocalNetworkSpec::default() };
+        LocalNetwork {
+            id: name.into(),
+            created: model::Timestamp::default(),
+            spec,
+            pools: vec![Pool { subnet, range: None, gateway: subnet.nth(1).unwrap(), reserved: Default::default() }],
+            interface: format!("br-{name}"),
+            endpoints: Default::default(),
+        }
+    }
+
+    fn rules<'t>(t: &'t Table, chain: &str) -> &'t [Rule] {
+        &t.chains.iter().find(|c| c.name == chain).unwrap().rules
+    }
+
+    #[test]
+    fn an_internal_network_is_neither_masqueraded_nor_forwarded() {
+        let all = [network("in", "10.1.0.0/24", true), network("out", "10.2.0.0/24", false)];
+        let [v4, _] = tables("t", all.iter(), &[]);
+        let masquerades = |addr: &str| {
+            let source = Match::Source(addr.parse().unwrap(), 24);
+            rules(&v4, "leaving")
+                .iter()
+                .any(|r| r.matches.contains(&source) && matches!(r.matches.last(), Some(Match::NotOut(_))))
+        };
+        assert!(masquerades("10.2.0.0") && !masquerades("10.1.0.0"));
+        let accepted = Rule::new([Match::CtDnat, Match::Out("br-in".into())], Verdict::Accept);
+        assert!(!rules(&v4, "between").contains(&accepted));
+        let shut = Rule::new([Match::In("br-in".into()), Match::NotOut("br-in".into())], Verdict::Drop);
+        assert!(rules(&v4, "between").contains(&shut));
+    }
+
+    #[test]
+    fn a_port_is_in_the_map_of_its_family_and_address() {
+        let forward = |host: &str, to: &str| Forward {
+            port: BoundPort {
+                protocol: Protocol::Tcp,
+                container_port: 80,
+                host_ip: host.parse().unwrap(),
+                host_port: 8080,
+            },
+            to: to.parse().unwrap(),
+        };
+        // An IPv6 port that leads to an IPv4 container is the relay's alone.
+        let ports = [
+            forward("0.0.0.0", "10.2.0.2"),
+            forward("::", "10.2.0.2"),
+            forward("10.88.0.1", "10.2.0.3"),
+            forward("::", "fd00::2"),
+        ];
+        let [v4, v6] = tables("t", [].iter(), &ports);
+        let keys = |t: &Table, i: usize| t.maps[i].entries.iter().map(|(_, to)| to.0.to_string()).collect::<Vec<_>>();
+        assert_eq!((keys(&v4, 0), keys(&v4, 1)), (vec!["10.2.0.2".to_owned()], vec!["10.2.0.3".to_owned()]));
+        assert_eq!((keys(&v6, 0), keys(&v6, 1)), (vec!["fd00::2".to_owned()], vec![]));
+    }
+}

@@ -162,6 +162,12 @@ fn a_service_is_reached_by_its_address_and_by_its_port_on_every_node() {
     assert_eq!((e[0].mtu, e[0].interface.as_str(), &e[0].mac_text()[..5]), (1450, "eth0", "02:42"));
     assert_eq!(default_gateway(&two), e[1].gateways);
 
+    // Names.
+    assert_eq!(resolve(&client, "web"), [ip("10.0.1.100")]);
+    assert_eq!(resolve(&two, "data_web"), [ip("10.0.1.100")]);
+    assert_eq!(resolve(&three, "tasks.web").len(), 2);
+    assert_eq!(resolve(&client, "web.3"), [ip("10.0.1.3")]);
+
     // East-west.
     assert_eq!(ask(&client, "10.0.1.2:8080").unwrap(), "two 10.0.1.9", "a neighbour on the node");
     assert_eq!(ask(&client, "10.0.1.3:8080").unwrap(), "three 10.0.1.9", "a neighbour on the other node");

@@ -4,7 +4,7 @@
 mod encode;
 mod table;
 
-pub use table::{Base, Chain, ChainKind, Family, Hook, Match, PortMap, Rule, Table, Verdict, ct_state};
+pub use table::{Base, Chain, ChainKind, Family, Hook, Match, PortKey, PortMap, Rule, Table, Verdict, ct_state};
 
 use crate::netlink::message::{Message, messages};
 use crate::netlink::socket::{Conversation, DUMP, Nack};

@@ -49,9 +49,12 @@ pub struct PortMap {
     pub name: String,
     /// Whether the destination address is part of the key.
     pub with_address: bool,
-    /// Key (address only if `with_address`) and value. Keys must be unique.
-    pub entries: Vec<((Option<IpAddr>, u8, u16), (IpAddr, u16))>,
+    /// Keys must be unique.
+    pub entries: Vec<(PortKey, (IpAddr, u16))>,
 }
+
+/// Destination address (only if the map is `with_address`), protocol number, destination port.
+pub type PortKey = (Option<IpAddr>, u8, u16);
 
 /// A chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

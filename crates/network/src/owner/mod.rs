@@ -162,7 +162,7 @@ impl Owner {
             }
         }
         repaired += self.verify_swarm()?;
-        let digest = self.swarm.as_ref().map_or(0, |_| digest(&self.directory));
+        let digest = self.swarm.as_ref().map_or(0, |_| self.directory.digest());
         Ok(VerifyReport { digest, revision: self.directory.revision, repaired })
     }
 
@@ -224,11 +224,6 @@ impl Owner {
 fn is_attachment_name(name: &str) -> bool {
     let digits = name.strip_prefix("vb").or_else(|| name.strip_prefix("ve"));
     digits.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// Equal directories have equal digests, on every node.
-fn digest(directory: &Directory) -> u64 {
-    serde_json::to_vec(directory).map_or(0, |bytes| bridge::fnv(&bytes))
 }
 
 /// 64 digits.

@@ -224,3 +224,27 @@ pub fn default_gateway(ns: &NetNs) -> Vec<IpAddr> {
     let routes = Netlink::open_in(ns).unwrap().routes().unwrap();
     routes.into_iter().filter(|r| r.is_default()).filter_map(|r| r.gateway).collect()
 }
+
+/// The IPv4 addresses that the embedded server gives for `name`.
+pub fn resolve(ns: &NetNs, name: &str) -> Vec<IpAddr> {
+    let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.') {
+        query.push(label.len() as u8);
+        query.extend(label.bytes());
+    }
+    query.extend([0, 0, 1, 0, 1]);
+    let answer = ns
+        .run(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            socket.send_to(&query, "127.0.0.11:53").unwrap();
+            let mut buffer = vec![0; 512];
+            let n = socket.recv(&mut buffer).expect("an answer from 127.0.0.11:53");
+            buffer.truncate(n);
+            buffer
+        })
+        .unwrap();
+    // Every record: name (a pointer), type, class, TTL, length, four bytes.
+    let records = answer[query.len()..].chunks_exact(16).take(usize::from(answer[7]));
+    records.map(|r| IpAddr::from([r[12], r[13], r[14], r[15]])).collect()
+}
