@@ -2,15 +2,17 @@
 //!
 //! | call | who | what |
 //! |---|---|---|
-//! | `GET  /shoal/v1/root` | anybody | the root certificate (PEM), to be checked against the token's digest |
+//! | `GET  /shoal/v1/root` | anybody | the root certificate (PEM, as a JSON string), to be checked against the token's digest |
 //! | `POST /shoal/v1/join` | token | [`JoinRequest`] → [`JoinAnswer`] (a certificate) |
 //! | `POST /shoal/v1/renew` | node | [`RenewRequest`] → [`JoinAnswer`] |
 //! | `POST /shoal/v1/session` | node | frames of [`FromNode`] one way, of [`ToNode`] the other |
-//! | `POST /shoal/v1/tunnel/{id}` | node | the two directions of a tunnel that [`ToNode::OpenTunnel`] asked for |
+//! | `POST /shoal/v1/tunnel/{id}` | node | the two directions of a tunnel that [`ToNode::OpenTunnel`] asked for; the manager speaks HTTP/1.1 on it, the node answers |
 //! | `POST /shoal/v1/leave` | node | the node leaves the swarm |
-//! | `*    /engine/…` | node | an Engine API request of a client of that node, forwarded; answered as the manager's own API would |
+//! | `POST /shoal/v1/engine` | node | a stream both ways; on it the node speaks HTTP/1.1 (so that upgrades work) and gets Engine API requests of its clients answered as by the manager's own API |
+//! | `POST /shoal/v1/raft/{append,vote,snapshot,probe,add}` | manager | raft's calls ([`crate::codec`] bodies); `add` asks to be taken in |
 //!
-//! JSON bodies for single calls; [`crate::codec`] frames for streams.
+//! JSON bodies for single calls; [`crate::codec`] frames for streams. A no is a [`crate::Refusal`] as JSON with its
+//! status. A manager that does not lead answers 503 with the leader's address in `x-shoal-leader`.
 use model::{
     Availability, Config, Directory, DirectoryDelta, NodeDescription, NodeId, NodeRole, NodeSpec, Secret, SecretId,
     ConfigId, Task, TaskId, TaskStatus,
@@ -129,7 +131,8 @@ pub enum ToNode {
     Directory(Directory),
     /// A change of the directory.
     DirectoryDelta(DirectoryDelta),
-    /// Every live node has applied at least this revision: the barrier for stopping drained tasks.
+    /// Every live node has applied at least this revision: the barrier for stopping drained tasks. A new leader has to
+    /// learn it anew and may begin lower; the greatest ever heard counts.
     AllApplied(u64),
     /// Serve an Engine API request of a client of another node: open `POST tunnel/{id}` and answer it there.
     OpenTunnel {

@@ -98,6 +98,3 @@ fn check_version(stored: u64, given: u64) -> Result<(), Refusal> {
 fn now() -> model::Timestamp {
     clock::now()
 }
-
-#[cfg(test)]
-mod tests;

@@ -156,10 +156,8 @@ async fn hear(message: ToNode, seen: &Arc<Mutex<Seen>>, send: &mpsc::Sender<From
                 }
                 answers.push(FromNode::Status(told));
             }
-            ToNode::AllApplied(r) => {
-                assert!(r >= s.all_applied);
-                s.all_applied = r;
-            }
+            // A new leader learns it anew.
+            ToNode::AllApplied(r) => s.all_applied = r.max(s.all_applied),
             ToNode::OpenTunnel { id, request } => s.tunnels.push((id, request)),
             ToNode::Disconnect { why, removed } => s.disconnected = Some((why, removed)),
             ToNode::Node { .. } | ToNode::Managers(_) => {}
