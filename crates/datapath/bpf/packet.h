@@ -137,16 +137,23 @@ static __always_inline int parse(struct __sk_buff *skb, struct packet *p, __u32 
 		p->has_ports = 1;
 		if (p->frag == FRAG_LATER)
 			return fragment_ports(p, id) ? PARSED_IP : PARSED_LOST_FRAGMENT;
-		__u8 head[14] __attribute__((aligned(4))) = {};
-		if (proto == IPPROTO_TCP) {
-			if (bpf_skb_load_bytes(skb, p->l4, head, 14))
+		/* The header is nearly always in the linear part, where reading costs no call. */
+		__u32 at = p->l4;
+		if (at <= L3 + 60 && data + at + 14 <= end) {
+			__be16 *head = data + at;
+			p->key.sport = head[0];
+			p->key.dport = head[1];
+			if (proto == IPPROTO_TCP)
+				p->tcp_flags = *((__u8 *)data + at + 13);
+		} else {
+			__u8 head[14] __attribute__((aligned(4))) = {};
+			if (bpf_skb_load_bytes(skb, at, head, proto == IPPROTO_TCP ? 14 : 8))
 				return PARSED_MALFORMED;
-			p->tcp_flags = head[13];
-		} else if (bpf_skb_load_bytes(skb, p->l4, head, 8)) {
-			return PARSED_MALFORMED;
+			if (proto == IPPROTO_TCP)
+				p->tcp_flags = head[13];
+			p->key.sport = *(__be16 *)&head[0];
+			p->key.dport = *(__be16 *)&head[2];
 		}
-		p->key.sport = *(__be16 *)&head[0];
-		p->key.dport = *(__be16 *)&head[2];
 		if (p->frag == FRAG_FIRST)
 			fragment_ports(p, id);
 	} else if ((proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6) && p->frag != FRAG_LATER) {
