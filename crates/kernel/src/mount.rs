@@ -109,8 +109,8 @@ impl AsFd for RootDir {
     }
 }
 
-/// A path that means what the descriptor means, for calls that take paths.
-pub fn fd_path(fd: impl AsFd) -> PathBuf {
+/// A path that means what the descriptor means, as long as it is open, for calls that take paths.
+pub fn fd_path(fd: &impl AsFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd()))
 }
 

@@ -89,6 +89,7 @@ impl Profile {
         for arch in self.arch_names() {
             filter.add_arch(arch).map_err(failed)?;
         }
+        let mut unknown = BTreeSet::new();
         for rule in &self.syscalls {
             if !rule.applies(capabilities) {
                 continue;
@@ -101,7 +102,12 @@ impl Profile {
             let mut indices = BTreeSet::new();
             let repeated = rule.args.iter().any(|arg| !indices.insert(arg.index));
             for name in rule.names.iter().chain((!rule.name.is_empty()).then_some(&rule.name)) {
-                let Some(call) = number(name) else { continue };
+                let Ok(call) = ScmpSyscall::from_name(name) else {
+                    // Too new for the library; such calls have the same number everywhere.
+                    let number = NEW_CALLS.iter().find(|(new, _)| new == name).map(|(_, number)| *number);
+                    unknown.extend(number.filter(|_| args.is_empty() && action == ScmpAction::Allow));
+                    continue;
+                };
                 // The library takes each argument once per rule; alternatives become rules of their own.
                 if args.is_empty() {
                     filter.add_rule(action, call).map_err(failed)?;
@@ -115,7 +121,7 @@ impl Profile {
             }
         }
         let program = export(&filter).map_err(|error| refused(format!("cannot build the seccomp filter: {error}")))?;
-        Ok([unknown_calls_do_not_exist(default), program].concat())
+        Ok([prelude(default, &unknown), program].concat())
     }
 
     fn arch_names(&self) -> Vec<ScmpArch> {
@@ -135,27 +141,41 @@ fn export(filter: &ScmpFilterContext) -> io::Result<Vec<u8>> {
     Ok(program)
 }
 
-/// A system call that is newer than the profile must look missing, not forbidden: C libraries fall back only then.
-fn unknown_calls_do_not_exist(default: ScmpAction) -> Vec<u8> {
+/// What comes before the library's program: calls that it does not know yet are allowed by number, and those that are
+/// newer than the profile look missing, not forbidden, because C libraries fall back only then.
+fn prelude(default: ScmpAction, allowed: &BTreeSet<u32>) -> Vec<u8> {
     const NEWEST_KNOWN: u32 = 470;
+    const LOAD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const GREATER: u16 = 0x25;
+    const GREATER_OR_EQUAL: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const ALLOW: u32 = 0x7fff_0000;
+    const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
     if !matches!(default, ScmpAction::Errno(_)) {
         return Vec::new();
     }
-    let arch: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
-    let mut program = Vec::new();
-    for (code, jt, jf, k) in [
-        (0x20u16, 0u8, 0u8, 4u32),      // load the architecture
-        (0x15, 0, 4, arch),             // another one: go on
-        (0x20, 0, 0, 0),                // load the number
-        (0x35, 2, 0, 0x4000_0000),      // the x32 table: go on
-        (0x25, 0, 1, NEWEST_KNOWN),     // known: go on
-        (0x06, 0, 0, 0x0005_0000 | 38), // ENOSYS
-    ] {
-        program.extend_from_slice(&code.to_ne_bytes());
-        program.extend_from_slice(&[jt, jf]);
-        program.extend_from_slice(&k.to_ne_bytes());
-    }
-    program
+    let (native, compat): (u32, u32) =
+        if cfg!(target_arch = "x86_64") { (0xc000_003e, 0x4000_0003) } else { (0xc000_00b7, 0x4000_0028) };
+    let count = allowed.len() as u8;
+    // Instructions between the fifth one and the end.
+    let rest = count + 3;
+    let mut program = vec![
+        (LOAD, 0, 0, 4),
+        (EQUAL, 1, 0, native),
+        (EQUAL, 0, rest + 2, compat),
+        (LOAD, 0, 0, 0),
+        // The x32 table has numbers of its own.
+        (GREATER_OR_EQUAL, rest, 0, 0x4000_0000),
+    ];
+    program.extend(allowed.iter().enumerate().map(|(index, number)| (EQUAL, count - index as u8 + 1, 0, *number)));
+    program.extend([(GREATER, 0, 2, NEWEST_KNOWN), (RETURN, 0, 0, NO_SUCH_CALL), (RETURN, 0, 0, ALLOW)]);
+    let encode = |(code, jt, jf, k): (u16, u8, u8, u32)| {
+        let [c0, c1] = code.to_ne_bytes();
+        let [k0, k1, k2, k3] = k.to_ne_bytes();
+        [c0, c1, jt, jf, k0, k1, k2, k3]
+    };
+    program.into_iter().flat_map(encode).collect()
 }
 
 impl Rule {
@@ -201,37 +221,32 @@ fn action(name: &str, errno: Option<u32>) -> Result<ScmpAction, LaunchError> {
     })
 }
 
-/// Calls that are newer than the linked library has the same number everywhere.
-fn number(name: &str) -> Option<ScmpSyscall> {
-    const NEW: [(&str, i32); 23] = [
-        ("memfd_secret", 447),
-        ("process_mrelease", 448),
-        ("futex_waitv", 449),
-        ("set_mempolicy_home_node", 450),
-        ("cachestat", 451),
-        ("fchmodat2", 452),
-        ("map_shadow_stack", 453),
-        ("futex_wake", 454),
-        ("futex_wait", 455),
-        ("futex_requeue", 456),
-        ("statmount", 457),
-        ("listmount", 458),
-        ("lsm_get_self_attr", 459),
-        ("lsm_set_self_attr", 460),
-        ("lsm_list_modules", 461),
-        ("mseal", 462),
-        ("setxattrat", 463),
-        ("getxattrat", 464),
-        ("listxattrat", 465),
-        ("removexattrat", 466),
-        ("open_tree_attr", 467),
-        ("file_getattr", 468),
-        ("file_setattr", 469),
-    ];
-    ScmpSyscall::from_name(name)
-        .ok()
-        .or_else(|| NEW.iter().find(|(new, _)| *new == name).map(|(_, number)| ScmpSyscall::from(*number)))
-}
+/// Calls that an older library does not know, with their numbers.
+const NEW_CALLS: [(&str, u32); 23] = [
+    ("memfd_secret", 447),
+    ("process_mrelease", 448),
+    ("futex_waitv", 449),
+    ("set_mempolicy_home_node", 450),
+    ("cachestat", 451),
+    ("fchmodat2", 452),
+    ("map_shadow_stack", 453),
+    ("futex_wake", 454),
+    ("futex_wait", 455),
+    ("futex_requeue", 456),
+    ("statmount", 457),
+    ("listmount", 458),
+    ("lsm_get_self_attr", 459),
+    ("lsm_set_self_attr", 460),
+    ("lsm_list_modules", 461),
+    ("mseal", 462),
+    ("setxattrat", 463),
+    ("getxattrat", 464),
+    ("listxattrat", 465),
+    ("removexattrat", 466),
+    ("open_tree_attr", 467),
+    ("file_getattr", 468),
+    ("file_setattr", 469),
+];
 
 fn refused(message: String) -> LaunchError {
     LaunchError { message, exit_code: 128 }

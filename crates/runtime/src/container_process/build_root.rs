@@ -103,7 +103,8 @@ fn make_mount(root: &RootDir, planned: &PlannedMount) -> io::Result<()> {
         mount(Some(&planned.source), &fd_path(&target), Some(planned.kind.as_str()), options.flags, data)?;
     }
     if let Some(propagation) = options.propagation {
-        mount(NONE, &fd_path(root.locate(&planned.target)?), NONE, propagation, NONE)?;
+        let mounted = root.locate(&planned.target)?;
+        mount(NONE, &fd_path(&mounted), NONE, propagation, NONE)?;
     }
     Ok(())
 }

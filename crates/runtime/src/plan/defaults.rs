@@ -92,11 +92,11 @@ pub(super) fn mounts(
         mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", access]),
     ];
     cgroup_mounts(here, cgroup, access, &mut mounts, links);
+    // It shows the queues of whatever IPC namespace it is mounted in.
+    mounts.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     if launch.ipc == NamespaceMode::Host {
-        mounts.push(bind("/dev/mqueue".into(), "/dev/mqueue", &["rbind", "nosuid", "noexec", "nodev"]));
         mounts.push(bind("/dev/shm".into(), "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
     } else {
-        mounts.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
         let size = if launch.shm_size > 0 { launch.shm_size } else { 64 << 20 };
         let size = format!("size={size}");
         mounts.push(mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]));

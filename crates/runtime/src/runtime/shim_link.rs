@@ -6,7 +6,7 @@ use crate::shim::{EXIT_FILE, SOCKET_FILE, State};
 use kernel::process::PidFd;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -45,7 +45,7 @@ pub(super) fn into_async(stream: UnixStream) -> io::Result<tokio::net::UnixStrea
 /// Starts a shim; must be called within the async runtime, which reaps it.
 pub(super) fn spawn(exe: &OwnedFd, dir: &Path, listener: UnixListener) -> io::Result<()> {
     let errors = File::create(dir.join("shim.stderr"))?;
-    let mut child = tokio::process::Command::new(kernel::mount::fd_path(exe.as_fd()))
+    let mut child = tokio::process::Command::new(kernel::mount::fd_path(exe))
         .arg0("shoal-shim")
         .arg(crate::SHIM_ROLE)
         .arg(dir)
