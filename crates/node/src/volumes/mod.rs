@@ -11,9 +11,10 @@ mod store;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
+use model::Timestamp;
 use wire::refusal::Refusal;
 
 pub use options::MountPlan;
@@ -23,13 +24,13 @@ pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// What a volume is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VolumeSpec {
+pub struct CreateVolume {
     /// Empty: a random one is made, and the volume counts as anonymous.
     pub name: String,
     /// Empty: `local`.
     pub driver: String,
     /// `type`, `o`, `device`.
-    pub options: BTreeMap<String, String>,
+    pub driver_opts: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -43,14 +44,12 @@ pub struct Volume {
     pub driver: &'static str,
     /// The directory that containers get.
     pub mountpoint: PathBuf,
-    /// RFC 3339, whole seconds.
-    pub created_at: String,
-    /// When it was made, nanoseconds since the epoch.
-    pub created_unix_nanos: i64,
+    /// When it was made (whole seconds, as Docker shows it).
+    pub created: Timestamp,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Driver options as given.
-    pub options: BTreeMap<String, String>,
+    pub driver_opts: BTreeMap<String, String>,
 }
 
 impl Volume {
@@ -102,9 +101,8 @@ struct State {
 
 impl Volumes {
     /// Opens the volumes below `root` (`data_root/volumes`).
-    pub async fn open(root: PathBuf) -> Result<Self, Refusal> {
-        let dir = root.clone();
-        let (volumes, damaged) = store::blocking(move || store::read_all(&dir)).await?;
+    pub fn open(root: PathBuf) -> Result<Self, Refusal> {
+        let (volumes, damaged) = store::read_all(&root)?;
         let state = State { volumes: volumes.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect(), damaged, ..State::default() };
         Ok(Self { root: Arc::new(root), state: Arc::new(parking_lot::Mutex::new(state)), writer: Arc::default() })
     }
@@ -115,7 +113,7 @@ impl Volumes {
     }
 
     /// Makes a volume; one of this name that is there already is the answer.
-    pub async fn create(&self, mut spec: VolumeSpec) -> Result<Arc<Volume>, Refusal> {
+    pub async fn create(&self, mut spec: CreateVolume) -> Result<Arc<Volume>, Refusal> {
         if spec.name.is_empty() {
             spec.name = random_name();
             spec.labels.entry(ANONYMOUS.to_owned()).or_default();
@@ -126,13 +124,13 @@ impl Volumes {
             return Err(named(Refusal::not_found(format!("error looking up volume plugin {driver}: plugin {driver:?} not found"))));
         }
         check_name(&spec.name).map_err(named)?;
-        options::check(&spec.options).map_err(named)?;
+        options::check(&spec.driver_opts).map_err(named)?;
         let _writer = self.writer.lock().await;
         if let Some(known) = self.find(&spec.name) {
             return Ok(known);
         }
         let now = jiff::Timestamp::now();
-        let record = Record { created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0), labels: spec.labels, options: spec.options };
+        let record = Record { created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0), labels: spec.labels, options: spec.driver_opts };
         let (root, name) = (Arc::clone(&self.root), spec.name);
         let volume = store::blocking(move || store::create(&root, &name, &record)).await?;
         let volume = Arc::new(volume);
@@ -185,7 +183,7 @@ impl Volumes {
     pub async fn mount(&self, name: &str, container_id: &str) -> Result<PathBuf, Refusal> {
         let _writer = self.writer.lock().await;
         let volume = self.get(name)?;
-        if let Some(plan) = options::plan(&volume.options) {
+        if let Some(plan) = options::plan(&volume.driver_opts) {
             let target = volume.mountpoint.clone();
             store::blocking(move || store::mount(&plan, &target)).await?;
         }
@@ -207,7 +205,7 @@ impl Volumes {
             last
         };
         match self.find(name) {
-            Some(volume) if last && options::plan(&volume.options).is_some() => {
+            Some(volume) if last && options::plan(&volume.driver_opts).is_some() => {
                 let target = volume.mountpoint.clone();
                 store::blocking(move || store::unmount(&target)).await
             }
@@ -216,8 +214,8 @@ impl Volumes {
     }
 
     /// Fills an empty volume with what the image has at its mount point, with owners and modes. `tree` is the mounted
-    /// root filesystem, `path` the mount point inside. A volume with content, or with options, is left alone.
-    pub async fn copy_up(&self, name: &str, tree: PathBuf, path: &str) -> Result<(), Refusal> {
+    /// root filesystem, `path` the mount point inside (links are followed within the tree). A volume with content, or with options, is left alone.
+    pub async fn copy_up(&self, name: &str, tree: &Path, path: &str) -> Result<(), Refusal> {
         let _writer = self.writer.lock().await;
         let volume = self.get(name)?;
         let target = volume.mountpoint.clone();
@@ -225,7 +223,7 @@ impl Volumes {
         if !empty {
             return Ok(());
         }
-        let copied = images::Images::copy_up(tree, path, volume.mountpoint.clone()).await;
+        let copied = images::Images::copy_up(tree.to_owned(), path, volume.mountpoint.clone()).await;
         copied.map(drop).map_err(|e| Refusal::internal(format!("failed to populate volume {name}: {e}")))
     }
 
@@ -267,7 +265,7 @@ impl Volumes {
             if !fits || !self.users(&volume.name).is_empty() {
                 continue;
             }
-            let size = self.size(&volume).await;
+            let size = self.size(&volume.name).await.unwrap_or(0);
             match self.remove_locked(&volume).await {
                 Ok(()) => {
                     bytes += size;
@@ -280,12 +278,13 @@ impl Volumes {
     }
 
     /// Bytes of the files in a volume; 0 for one that is a mount of something else.
-    pub async fn size(&self, volume: &Volume) -> u64 {
-        if options::plan(&volume.options).is_some() {
-            return 0;
+    pub async fn size(&self, name: &str) -> Result<u64, Refusal> {
+        let volume = self.get(name)?;
+        if options::plan(&volume.driver_opts).is_some() {
+            return Ok(0);
         }
         let dir = volume.mountpoint.clone();
-        store::blocking(move || Ok(store::size(&dir))).await.unwrap_or(0)
+        store::blocking(move || Ok(store::size(&dir))).await
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+use model::Timestamp;
 use wire::refusal::Refusal;
 
 const DATA: &str = "_data";
@@ -65,10 +66,9 @@ fn volume(root: &Path, name: &str, record: &Record) -> Volume {
         name: name.to_owned(),
         driver: "local",
         mountpoint: root.join(name).join(DATA),
-        created_at: jiff::Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default(),
-        created_unix_nanos: record.created_unix_nanos,
+        created: Timestamp(seconds.saturating_mul(1_000_000_000)),
         labels: record.labels.clone(),
-        options: record.options.clone(),
+        driver_opts: record.options.clone(),
     }
 }
 

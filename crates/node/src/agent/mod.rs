@@ -1,0 +1,343 @@
+//! The agent: keeps the session with a manager, drives the tasks assigned to this node, applies the directory.
+//!
+//! Intent comes down ([`ToNode`]), facts go up ([`FromNode`]). Drivers and the directory outlive a session: while no
+//! manager can be reached, what runs goes on running.
+pub mod driver;
+pub mod executor;
+pub mod template;
+
+use async_trait::async_trait;
+use driver::{Surroundings, Wish, drive};
+use executor::{Dependencies, Executor};
+use model::{Directory, NodeDescription, TaskId, TaskStatus, Timestamp};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use wire::agent::{Assignments, FromNode, ManagerPeer, ToNode, TunnelRequest};
+
+/// Applies directories to the kernel and to the names.
+#[async_trait]
+pub trait DirectorySink: Send + Sync + 'static {
+    /// Applies one whole; gives the revision applied.
+    async fn apply(&self, directory: Directory) -> Result<u64, String>;
+    /// Compares the kernel with what was applied and repairs: (digest, differences repaired).
+    async fn verify(&self) -> (u64, u64);
+}
+
+/// Serves tunnels that a manager asks for.
+#[async_trait]
+pub trait TunnelServer: Send + Sync + 'static {
+    /// Serves one in the background.
+    async fn open(&self, id: u64, request: TunnelRequest) -> Result<(), String>;
+}
+
+/// What the agent needs.
+pub struct AgentConfig {
+    /// The machine.
+    pub executor: Arc<dyn Executor>,
+    /// The data plane and the names.
+    pub directory: Arc<dyn DirectorySink>,
+    /// Tunnels.
+    pub tunnels: Arc<dyn TunnelServer>,
+    /// What the machine says of itself.
+    pub describe: Arc<dyn Fn() -> NodeDescription + Send + Sync>,
+    /// Address of the tunnel endpoint, if it was given.
+    pub data_path_addr: Option<IpAddr>,
+    /// The clock.
+    pub now: fn() -> Timestamp,
+}
+
+/// The two directions of a session.
+pub struct Session {
+    /// To the manager.
+    pub up: mpsc::Sender<FromNode>,
+    /// From the manager.
+    pub down: mpsc::Receiver<ToNode>,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// The stream broke: try again.
+    Broken,
+    /// The manager wants a new session.
+    Restart(String),
+    /// This node is no member any more.
+    Removed(String),
+}
+
+/// The agent. Cheap to clone.
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: AgentConfig,
+    drivers: Mutex<BTreeMap<TaskId, Handle>>,
+    statuses: Mutex<BTreeMap<TaskId, TaskStatus>>,
+    reports: mpsc::UnboundedSender<(TaskId, TaskStatus)>,
+    incoming: tokio::sync::Mutex<mpsc::UnboundedReceiver<(TaskId, TaskStatus)>>,
+    all_applied: watch::Sender<u64>,
+    applied: watch::Sender<u64>,
+    wanted: watch::Sender<Arc<Directory>>,
+    dependencies: watch::Sender<Arc<Dependencies>>,
+    managers: watch::Sender<Vec<ManagerPeer>>,
+    verified: Mutex<(u64, u64)>,
+    applier: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Handle {
+    wish: watch::Sender<Wish>,
+    done: JoinHandle<()>,
+}
+
+impl Agent {
+    /// Starts the agent (no session yet). Must be called inside a tokio runtime.
+    pub fn new(config: AgentConfig) -> Self {
+        let (reports, incoming) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            config,
+            drivers: Mutex::default(),
+            statuses: Mutex::default(),
+            reports,
+            incoming: tokio::sync::Mutex::new(incoming),
+            all_applied: watch::Sender::new(0),
+            applied: watch::Sender::new(0),
+            wanted: watch::Sender::new(Arc::default()),
+            dependencies: watch::Sender::new(Arc::default()),
+            managers: watch::Sender::new(Vec::new()),
+            verified: Mutex::default(),
+            applier: Mutex::default(),
+        });
+        let agent = Self { inner };
+        *agent.inner.applier.lock() = Some(tokio::spawn(apply_loop(agent.inner.clone())));
+        agent
+    }
+
+    /// The managers last heard of.
+    pub fn managers(&self) -> Vec<ManagerPeer> {
+        self.inner.managers.borrow().clone()
+    }
+
+    /// The directory as it shall be, and as it changes.
+    pub fn directory(&self) -> watch::Receiver<Arc<Directory>> {
+        self.inner.wanted.subscribe()
+    }
+
+    /// The revision that the data plane and the names show.
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.inner.applied.subscribe()
+    }
+
+    /// Keeps one session until it ends.
+    pub async fn serve(&self, mut session: Session) -> SessionEnd {
+        let inner = &self.inner;
+        let mut incoming = inner.incoming.lock().await;
+        let hello = FromNode::Hello {
+            description: (inner.config.describe)(),
+            data_path_addr: inner.config.data_path_addr,
+            directory: inner.wanted.borrow().revision,
+        };
+        let known: Vec<_> = inner.statuses.lock().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+        if session.up.send(hello).await.is_err() || session.up.send(FromNode::Status(known)).await.is_err() {
+            return SessionEnd::Broken;
+        }
+        let mut beat = tokio::time::interval(Duration::from_secs(1));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut applied = inner.applied.subscribe();
+        let mut sequence = 0;
+        loop {
+            let up = tokio::select! {
+                message = session.down.recv() => {
+                    let Some(message) = message else { return SessionEnd::Broken };
+                    match self.take(message, &mut sequence, &mut beat).await {
+                        Ok(None) => continue,
+                        Ok(Some(answer)) => answer,
+                        Err(end) => return end,
+                    }
+                }
+                Some(first) = incoming.recv() => {
+                    let mut batch = vec![first];
+                    while let Ok(more) = incoming.try_recv() {
+                        batch.push(more);
+                    }
+                    inner.remember(&batch);
+                    FromNode::Status(batch)
+                }
+                _ = beat.tick() => {
+                    let (digest, repaired) = std::mem::take(&mut *inner.verified.lock());
+                    FromNode::Heartbeat { applied: *applied.borrow(), digest, repaired }
+                }
+                Ok(()) = applied.changed() => FromNode::Applied(*applied.borrow_and_update()),
+            };
+            if session.up.send(up).await.is_err() {
+                return SessionEnd::Broken;
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        message: ToNode,
+        sequence: &mut u64,
+        beat: &mut tokio::time::Interval,
+    ) -> Result<Option<FromNode>, SessionEnd> {
+        let inner = &self.inner;
+        match message {
+            ToNode::Welcome { managers, heartbeat } => {
+                inner.managers.send_replace(managers);
+                *beat = tokio::time::interval(heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(60)));
+                beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            }
+            ToNode::Managers(managers) => drop(inner.managers.send_replace(managers)),
+            ToNode::Node { .. } => {}
+            ToNode::Assignments(a) => {
+                let follows = a.sequence == 1 || a.sequence == *sequence + 1;
+                if !follows {
+                    return Err(SessionEnd::Restart(format!("assignments {} after {sequence}", a.sequence)));
+                }
+                *sequence = a.sequence;
+                self.assign(a);
+            }
+            ToNode::Directory(d) => drop(inner.wanted.send_replace(Arc::new(d))),
+            ToNode::DirectoryDelta(delta) => {
+                let mut next = (**inner.wanted.borrow()).clone();
+                match next.apply(delta) {
+                    Ok(()) => drop(inner.wanted.send_replace(Arc::new(next))),
+                    Err(e) => return Err(SessionEnd::Restart(e.to_string())),
+                }
+            }
+            ToNode::AllApplied(revision) => drop(inner.all_applied.send_replace(revision)),
+            ToNode::OpenTunnel { id, request } => {
+                if let Err(why) = inner.config.tunnels.open(id, request).await {
+                    return Ok(Some(FromNode::TunnelRefused { id, why }));
+                }
+            }
+            ToNode::Disconnect { why, removed: true } => return Err(SessionEnd::Removed(why)),
+            ToNode::Disconnect { why, removed: false } => return Err(SessionEnd::Restart(why)),
+        }
+        Ok(None)
+    }
+
+    fn assign(&self, a: Assignments) {
+        let inner = &self.inner;
+        let full = a.sequence == 1;
+        inner.dependencies.send_modify(|deps| {
+            let mut next = if full { Dependencies::default() } else { (**deps).clone() };
+            for (id, secret) in a.secrets {
+                match secret {
+                    Some(s) => drop(next.secrets.insert(id, Arc::new(s))),
+                    None => drop(next.secrets.remove(&id)),
+                }
+            }
+            for (id, config) in a.configs {
+                match config {
+                    Some(c) => drop(next.configs.insert(id, Arc::new(c))),
+                    None => drop(next.configs.remove(&id)),
+                }
+            }
+            *deps = Arc::new(next);
+        });
+        let mut drivers = inner.drivers.lock();
+        drivers.retain(|_, h| !h.done.is_finished());
+        if full {
+            for (id, handle) in drivers.iter().filter(|(id, _)| !a.tasks.contains_key(*id)) {
+                tracing::info!(task = %id, "no longer assigned");
+                handle.wish.send_replace(None);
+                inner.statuses.lock().remove(id);
+            }
+        }
+        for (id, wish) in a.tasks {
+            match (drivers.get(&id), wish) {
+                (Some(handle), wish) => {
+                    if wish.is_none() {
+                        inner.statuses.lock().remove(&id);
+                    }
+                    handle.wish.send_replace(wish);
+                }
+                (None, Some(assignment)) => {
+                    let (wish, changes) = watch::channel(Some(assignment.clone()));
+                    let around = Surroundings {
+                        executor: inner.config.executor.clone(),
+                        reports: inner.reports.clone(),
+                        all_applied: inner.all_applied.subscribe(),
+                        dependencies: inner.dependencies.subscribe(),
+                        now: inner.config.now,
+                    };
+                    let done = tokio::spawn(drive(assignment, changes, around));
+                    drivers.insert(id, Handle { wish, done });
+                }
+                (None, None) => drop(inner.statuses.lock().remove(&id)),
+            }
+        }
+    }
+
+    /// Stops and removes every task, as on leaving a swarm, and ends the agent.
+    pub async fn abandon(&self) {
+        let handles = std::mem::take(&mut *self.inner.drivers.lock());
+        self.inner.all_applied.send_replace(u64::MAX);
+        for handle in handles.values() {
+            handle.wish.send_replace(None);
+        }
+        for (id, handle) in handles {
+            if tokio::time::timeout(Duration::from_secs(30), handle.done).await.is_err() {
+                tracing::warn!(task = %id, "a task did not stop in time");
+            }
+        }
+        if let Some(applier) = self.inner.applier.lock().take() {
+            applier.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn remember(&self, batch: &[(TaskId, TaskStatus)]) {
+        let drivers = self.drivers.lock();
+        let mut statuses = self.statuses.lock();
+        for (id, status) in batch.iter().filter(|(id, _)| drivers.contains_key(id)) {
+            statuses.insert(id.clone(), status.clone());
+        }
+    }
+}
+
+/// Applies the newest directory, and compares with the kernel now and then.
+async fn apply_loop(inner: Arc<Inner>) {
+    const VERIFY_EVERY: Duration = Duration::from_secs(10);
+    let mut wanted = inner.wanted.subscribe();
+    let mut retry = false;
+    loop {
+        let wait = if retry { Duration::from_millis(500) } else { VERIFY_EVERY };
+        tokio::select! {
+            changed = wanted.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {
+                if !retry {
+                    if *inner.applied.borrow() != 0 {
+                        let (digest, repaired) = inner.config.directory.verify().await;
+                        let mut v = inner.verified.lock();
+                        *v = (digest, v.1 + repaired);
+                    }
+                    continue;
+                }
+            }
+        }
+        let next = wanted.borrow_and_update().clone();
+        if next.revision == 0 {
+            continue;
+        }
+        match inner.config.directory.apply((*next).clone()).await {
+            Ok(revision) => {
+                retry = false;
+                inner.applied.send_replace(revision);
+            }
+            Err(e) => {
+                retry = true;
+                tracing::error!(revision = next.revision, error = %e, "the directory cannot be applied; trying again");
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Files of containers: cp, diff, export, commit.
+use super::{Containers, mounts, refuse_image};
+use images::{Change, CommitSpec, CopyOptions, PathStat};
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
+use wire::Refusal;
+use wire::engine::container::ContainerConfig;
+
+impl Containers {
+    /// Of one path inside.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn path_stat(&self, id: &str, path: &str) -> Result<PathStat, Refusal> {
+        let id = self.resolve(id)?;
+        self.inner.base.images.stat_path(&id, path).await.map_err(refuse_image)
+    }
+
+    /// One path inside, as a tar archive.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn copy_out(&self, id: &str, path: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> Result<(), Refusal> {
+        let id = self.resolve(id)?;
+        self.inner.base.images.copy_out(&id, path, out).await.map_err(refuse_image)
+    }
+
+    /// Unpacks a tar archive inside.
+    ///
+    /// # Errors
+    /// 404; 403 on a read-only root.
+    pub async fn copy_in(
+        &self,
+        id: &str,
+        path: &str,
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        options: CopyOptions,
+    ) -> Result<(), Refusal> {
+        let c = self.find(id)?;
+        let (read_only, mount) = {
+            let r = c.record.read();
+            let target = mounts::clean(path);
+            let below = |m: &&super::record::MountRecord| {
+                target == m.point.destination || target.starts_with(&format!("{}/", m.point.destination))
+            };
+            (r.host_config.readonly_rootfs, r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len()).cloned())
+        };
+        match mount {
+            Some(m) if !m.point.rw => return Err(Refusal::forbidden("mounted volume is marked read-only")),
+            None if read_only => return Err(Refusal::forbidden("container rootfs is marked read-only")),
+            _ => {}
+        }
+        self.inner.base.images.copy_in(&c.id, path, tar, options).await.map_err(refuse_image)
+    }
+
+    /// What differs from the image.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn changes(&self, id: &str) -> Result<Vec<Change>, Refusal> {
+        let c = self.find(id)?;
+        let mut changes = self.inner.base.images.changes(&c.id).await.map_err(refuse_image)?;
+        // Mount points are made by us, not by the container.
+        let r = c.record.read();
+        let ours = |path: &str| {
+            matches!(path, "/dev" | "/proc" | "/sys" | "/.dockerenv" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/hostname")
+                || r.mounts.iter().any(|m| m.hidden && m.point.destination == path)
+        };
+        changes.retain(|change| !ours(&change.path));
+        Ok(changes)
+    }
+
+    /// The whole file system, as a tar archive.
+    ///
+    /// # Errors
+    /// 404.
+    pub async fn export(&self, id: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> Result<(), Refusal> {
+        let c = self.find(id)?;
+        self.inner.base.images.export(&c.id, out).await.map_err(refuse_image)?;
+        self.tell(&c, "export", &[]);
+        Ok(())
+    }
+
+    /// Makes an image of a container; gives its id.
+    ///
+    /// # Errors
+    /// 404; 400 for a wrong reference or instruction.
+    pub async fn commit(
+        &self,
+        id: &str,
+        reference: Option<images::Reference>,
+        (author, comment): (String, String),
+        changes: Vec<String>,
+        config: Option<ContainerConfig>,
+        pause: bool,
+    ) -> Result<String, Refusal> {
+        let c = self.find(id)?;
+        let (own, image_id, created_by) = {
+            let r = c.record.read();
+            (r.config.clone(), r.image_id.clone(), r.argv.join(" "))
+        };
+        let mut config = config.unwrap_or(own);
+        config.hostname.clear();
+        let json = serde_json::to_value(&config).map_err(|e| Refusal::internal(e.to_string()))?;
+        let run: images::RunConfig = serde_json::from_value(json).map_err(|e| Refusal::internal(e.to_string()))?;
+        let frozen = pause && c.status() == super::Status::Running && self.pause(&c.id).await.is_ok();
+        let spec = CommitSpec {
+            container_id: c.id.clone(),
+            image_id,
+            config: run,
+            changes,
+            author,
+            comment,
+            created_by,
+            reference,
+        };
+        let made = self.inner.base.images.commit(spec).await.map_err(refuse_image);
+        if frozen {
+            self.unpause(&c.id).await?;
+        }
+        let made = made?;
+        self.tell(&c, "commit", &[("comment", ""), ("imageID", &made)]);
+        Ok(made)
+    }
+
+    /// The folder where a container's records are.
+    pub fn folder(&self) -> PathBuf {
+        self.inner.base.dir.clone()
+    }
+}

@@ -1,0 +1,375 @@
+//! Runs the swarm's tasks as containers: from a task to Docker's body, and the [`Executor`] over [`Containers`].
+use crate::agent::executor::{Dependencies, Ended, Executor, Found, Started};
+use crate::agent::template::Context;
+use crate::containers::life::Until;
+use crate::containers::record::Status;
+use crate::containers::{Containers, CreateRequest, Managed, ManagedFile, OverlayWish};
+use async_trait::async_trait;
+use model::{
+    ContainerSpec, Directory, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use wire::Refusal;
+use wire::engine::container::{
+    ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, LogConfig, NetworkingConfig, Ulimit,
+};
+use wire::engine::mount::{BindOptions, Driver, Mount, TmpfsOptions, VolumeOptions};
+use wire::engine::network::PortBinding;
+
+/// The directory may need so long to show a network that a task was just assigned on (Docker: 30 s).
+const NETWORK_WAIT: Duration = Duration::from_secs(30);
+
+/// Gets images that are not here.
+#[async_trait]
+pub trait Puller: Send + Sync + 'static {
+    /// Pulls one; fine when it cannot but is here.
+    async fn ensure(&self, image: &str) -> Result<(), Refusal>;
+}
+
+/// Tasks as containers.
+pub struct Tasks {
+    containers: Containers,
+    networks: network::Networks,
+    puller: Arc<dyn Puller>,
+    directory: watch::Receiver<Arc<Directory>>,
+    node_id: String,
+}
+
+impl Tasks {
+    /// For the node `node_id`; `directory` is the agent's.
+    pub fn new(
+        containers: Containers,
+        networks: network::Networks,
+        puller: Arc<dyn Puller>,
+        directory: watch::Receiver<Arc<Directory>>,
+        node_id: String,
+    ) -> Self {
+        Self { containers, networks, puller, directory, node_id }
+    }
+
+    /// The overlays of a task, once the directory shows them.
+    async fn overlays(&self, task: &Task) -> Result<Vec<OverlayWish>, Refusal> {
+        let mut all = Vec::new();
+        for n in &task.networks {
+            let NetworkTarget::Swarm(id) = &n.network else { continue };
+            let mut directory = self.directory.clone();
+            let shown = directory.wait_for(|d| d.networks.contains_key(id));
+            let attrs = match tokio::time::timeout(NETWORK_WAIT, shown).await {
+                Ok(Ok(d)) => d.networks[id].attrs.clone(),
+                _ => {
+                    return Err(Refusal::unavailable(format!(
+                        "node is missing network attachments, ip addresses may be exhausted: network {id} is not in the directory"
+                    )));
+                }
+            };
+            all.push(OverlayWish {
+                network: id.clone(),
+                task: task.id.clone(),
+                addresses: n.addresses.clone(),
+                attrs,
+                names: vec![task.container_name()],
+            });
+        }
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl Executor for Tasks {
+    async fn find(&self, task: &Task) -> Option<Found> {
+        let r = self.containers.of_task(&task.id)?;
+        let container = r.id.clone();
+        Some(match r.state.status {
+            Status::Created => Found::Prepared { container },
+            s if s.is_up() => Found::Running { container, pid: r.state.pid },
+            _ => Found::Ended { container, end: ended(r.state.exit_code, r.state.oom_killed) },
+        })
+    }
+
+    async fn prepare(&self, task: &Task, deps: &Dependencies) -> Result<String, Refusal> {
+        let Some(spec) = &task.spec.container else {
+            return Err(Refusal::invalid("the task has no container"));
+        };
+        let overlays = self.overlays(task).await?;
+        self.puller.ensure(&spec.image).await?;
+        let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let context = Context::new(task, &self.node_id, deps.node.as_deref(), hostname.trim());
+        let mut body = body_of(task, spec, &context, &self.node_id)?;
+        if overlays.is_empty() && !task.networks.is_empty() {
+            let predefined = task.networks.iter().find_map(|n| match &n.network {
+                NetworkTarget::Predefined(name) => Some(name.clone()),
+                NetworkTarget::Swarm(_) => None,
+            });
+            body.host_config.network_mode = predefined.unwrap_or_else(|| "default".into());
+        } else if let Some(first) = overlays.first() {
+            body.host_config.network_mode = first.attrs.name.clone();
+            for o in &overlays {
+                body.networking_config.endpoints_config.insert(o.attrs.name.clone(), None);
+            }
+        }
+        let managed = Managed {
+            task: Some(task.id.clone()),
+            overlays,
+            files: files_of(spec, deps, &context)?,
+        };
+        let request = CreateRequest { name: task.container_name(), body, managed: Some(managed) };
+        self.containers.create(request).await.map(|(id, _)| id)
+    }
+
+    async fn start(&self, task: &Task) -> Result<Started, Refusal> {
+        let r = self.of(&task.id)?;
+        self.containers.start(&r).await?;
+        let r = self.containers.record(&r)?;
+        Ok(Started { pid: r.state.pid, host_ports: host_ports(&r.bound_ports) })
+    }
+
+    async fn healthy(&self, task: &Task) {
+        if let Ok(id) = self.of(&task.id) {
+            self.containers.health_settled(&id, true).await;
+        }
+    }
+
+    async fn ended(&self, task: &Task) -> Ended {
+        let Ok(id) = self.of(&task.id) else { return Ended { code: 137, detail: "container is gone".into(), unhealthy: false } };
+        let Ok(wait) = self.containers.wait(&id, Until::NotRunning) else { return Ended::default() };
+        tokio::select! {
+            biased;
+            end = wait => {
+                let oom = self.containers.record(&id).is_ok_and(|r| r.state.oom_killed);
+                ended(end.status_code, oom)
+            }
+            () = self.containers.health_settled(&id, false) => {
+                Ended { code: 0, detail: String::new(), unhealthy: true }
+            }
+        }
+    }
+
+    async fn live_connections(&self, task: &Task) -> usize {
+        self.networks.live_connections(&task.id).await
+    }
+
+    async fn stop(&self, task: &Task) -> Result<(), Refusal> {
+        let Ok(id) = self.of(&task.id) else { return Ok(()) };
+        let grace = task.spec.container.as_ref().and_then(|c| c.stop_grace_period);
+        // Whole seconds are what the engine knows; a shorter grace still gives the signal a chance.
+        let secs = grace.map(|g| g.as_secs_f64().ceil() as i64);
+        match self.containers.stop(&id, "", secs).await {
+            Err(e) if e.kind == wire::RefusalKind::NotModified => Ok(()),
+            other => other,
+        }
+    }
+
+    async fn remove(&self, task: &Task) -> Result<(), Refusal> {
+        let Ok(id) = self.of(&task.id) else { return Ok(()) };
+        let _ = self.stop(task).await;
+        self.containers.remove(&id, true, true).await
+    }
+}
+
+impl Tasks {
+    fn of(&self, task: &TaskId) -> Result<String, Refusal> {
+        let r = self.containers.of_task(task);
+        r.map(|r| r.id).ok_or_else(|| Refusal::not_found(format!("task {task} has no container")))
+    }
+}
+
+fn ended(code: i64, oom: bool) -> Ended {
+    Ended { code, detail: if oom { "container was killed for want of memory".into() } else { String::new() }, unhealthy: false }
+}
+
+/// The task's container, in Docker's words (swarmkit's executor does the same).
+fn body_of(task: &Task, spec: &ContainerSpec, context: &Context, node_id: &str) -> Result<ContainerCreateBody, Refusal> {
+    let expand = |text: &str| context.expand(text).map_err(|e| Refusal::invalid(e.to_string()));
+    let mut labels = spec.labels.clone();
+    let own = [
+        ("com.docker.swarm.task", String::new()),
+        ("com.docker.swarm.task.id", task.id.to_string()),
+        ("com.docker.swarm.task.name", task.container_name()),
+        ("com.docker.swarm.node.id", node_id.to_owned()),
+        ("com.docker.swarm.service.id", task.service.as_ref().map(|s| s.to_string()).unwrap_or_default()),
+        ("com.docker.swarm.service.name", task.service_name.clone()),
+    ];
+    labels.extend(own.map(|(k, v)| (k.to_owned(), v)));
+    let env = spec.env.iter().map(|e| expand(e)).collect::<Result<Vec<_>, _>>()?;
+    let config = ContainerConfig {
+        image: spec.image.clone(),
+        hostname: expand(&spec.hostname)?,
+        user: spec.user.clone(),
+        env: Some(env),
+        labels,
+        tty: spec.tty,
+        open_stdin: spec.open_stdin,
+        stop_signal: spec.stop_signal.clone(),
+        working_dir: spec.dir.clone(),
+        entrypoint: Some(spec.command.clone()).filter(|c| !c.is_empty()).map(Into::into).unwrap_or_default(),
+        cmd: Some(spec.args.clone()).filter(|c| !c.is_empty()).map(Into::into).unwrap_or_default(),
+        healthcheck: spec.healthcheck.as_ref().map(health),
+        exposed_ports: task.endpoint.ports.iter().map(|p| (format!("{}/{}", p.target_port, p.protocol), Default::default())).collect(),
+        ..ContainerConfig::default()
+    };
+    let limits = &task.spec.resources.limits;
+    let dns = spec.dns.clone().unwrap_or_default();
+    let mut security_opt = Vec::new();
+    if let Some(p) = &spec.privileges {
+        if p.no_new_privileges {
+            security_opt.push("no-new-privileges".to_owned());
+        }
+        match p.seccomp_mode.as_str() {
+            "unconfined" => security_opt.push("seccomp=unconfined".into()),
+            "custom" => security_opt.push(format!("seccomp={}", String::from_utf8_lossy(&p.seccomp_profile))),
+            _ => {}
+        }
+    }
+    let mut extra_hosts = Vec::new();
+    for line in &spec.hosts {
+        let mut words = line.split_whitespace();
+        let Some(ip) = words.next() else { continue };
+        extra_hosts.extend(words.map(|name| format!("{name}:{ip}")));
+    }
+    let host_config = HostConfig {
+        memory: limits.memory_bytes,
+        nano_cpus: limits.nano_cpus,
+        pids_limit: (limits.pids > 0).then_some(limits.pids),
+        memory_reservation: if limits.memory_bytes > 0 { task.spec.resources.reservations.memory_bytes } else { 0 },
+        memory_swappiness: task.spec.resources.memory_swappiness,
+        readonly_rootfs: spec.read_only,
+        init: spec.init,
+        cap_add: spec.capability_add.clone().into(),
+        cap_drop: spec.capability_drop.clone().into(),
+        group_add: Some(spec.groups.clone()).filter(|g| !g.is_empty()),
+        dns: dns.nameservers,
+        dns_search: dns.search,
+        dns_options: dns.options,
+        extra_hosts: Some(extra_hosts).filter(|h| !h.is_empty()),
+        sysctls: spec.sysctls.clone(),
+        ulimits: Some(spec.ulimits.iter().map(|u| Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft }).collect())
+            .filter(|u: &Vec<Ulimit>| !u.is_empty()),
+        oom_score_adj: spec.oom_score_adj,
+        security_opt: Some(security_opt).filter(|s| !s.is_empty()),
+        isolation: String::new(),
+        log_config: task
+            .spec
+            .log_driver
+            .as_ref()
+            .map(|l| LogConfig { typ: l.name.clone(), config: l.options.clone() })
+            .unwrap_or_default(),
+        mounts: spec.mounts.iter().map(|m| mount(m, &expand)).collect::<Result<_, _>>()?,
+        port_bindings: task
+            .endpoint
+            .ports
+            .iter()
+            .filter(|p| p.publish_mode == PublishMode::Host)
+            .map(|p| {
+                let host_port = if p.published_port == 0 { String::new() } else { p.published_port.to_string() };
+                (format!("{}/{}", p.target_port, p.protocol), Some(vec![PortBinding { host_ip: String::new(), host_port }]))
+            })
+            .collect(),
+        ..HostConfig::default()
+    };
+    Ok(ContainerCreateBody { config, host_config, networking_config: NetworkingConfig::default() })
+}
+
+fn health(h: &model::HealthConfig) -> HealthConfig {
+    HealthConfig {
+        test: Some(h.test.clone()),
+        interval: h.interval.as_nanos() as i64,
+        timeout: h.timeout.as_nanos() as i64,
+        start_period: h.start_period.as_nanos() as i64,
+        start_interval: h.start_interval.as_nanos() as i64,
+        retries: h.retries as i64,
+    }
+}
+
+fn mount(m: &model::Mount, expand: &impl Fn(&str) -> Result<String, Refusal>) -> Result<Mount, Refusal> {
+    let mut out = Mount {
+        source: expand(&m.source)?,
+        target: expand(&m.target)?,
+        read_only: m.read_only,
+        consistency: m.consistency.clone(),
+        ..Mount::default()
+    };
+    match m.kind {
+        MountKind::Bind => {
+            out.typ = "bind".into();
+            out.bind_options = Some(BindOptions {
+                propagation: m.propagation.clone(),
+                create_mountpoint: m.create_mountpoint,
+                ..BindOptions::default()
+            });
+        }
+        MountKind::Volume => {
+            out.typ = "volume".into();
+            let driver = (!m.driver.is_empty() || !m.driver_opts.is_empty())
+                .then(|| Driver { name: m.driver.clone(), options: m.driver_opts.clone() });
+            out.volume_options = Some(VolumeOptions {
+                no_copy: m.no_copy,
+                labels: m.labels.clone(),
+                subpath: m.subpath.clone(),
+                driver_config: driver,
+            });
+        }
+        MountKind::Tmpfs => {
+            out.typ = "tmpfs".into();
+            out.tmpfs_options =
+                Some(TmpfsOptions { size_bytes: m.tmpfs_size_bytes, mode: m.tmpfs_mode, ..TmpfsOptions::default() });
+        }
+    }
+    Ok(out)
+}
+
+/// Secrets below `/run/secrets`, configs at the root, unless their target is absolute.
+fn files_of(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Result<Vec<ManagedFile>, Refusal> {
+    let mut files = Vec::new();
+    let mut add = |file: &Option<model::FileTarget>, name: &str, below: &str, data: &[u8], templating: &str| {
+        let data = if templating == "golang" {
+            let text = String::from_utf8_lossy(data);
+            context.expand(&text).map_err(|e| Refusal::invalid(e.to_string()))?.into_bytes()
+        } else {
+            data.to_vec()
+        };
+        let target = file.clone().unwrap_or_else(|| model::FileTarget { mode: 0o444, ..model::FileTarget::default() });
+        let path = if target.name.is_empty() { name } else { &target.name };
+        files.push(ManagedFile {
+            target: if path.starts_with('/') { path.to_owned() } else { format!("{below}/{path}") },
+            data,
+            uid: target.uid.parse().unwrap_or(0),
+            gid: target.gid.parse().unwrap_or(0),
+            mode: target.mode & 0o7777,
+        });
+        Ok::<(), Refusal>(())
+    };
+    for s in &spec.secrets {
+        let secret = deps.secrets.get(&s.id).ok_or_else(|| Refusal::not_found(format!("secret {} not found", s.name)))?;
+        add(&s.file, &s.name, "/run/secrets", &secret.spec.data, &secret.spec.templating)?;
+    }
+    for c in &spec.configs {
+        let config = deps.configs.get(&c.id).ok_or_else(|| Refusal::not_found(format!("config {} not found", c.name)))?;
+        add(&c.file, &c.name, "", &config.spec.data, &config.spec.templating)?;
+    }
+    Ok(files)
+}
+
+fn host_ports(bound: &wire::engine::network::PortMap) -> Vec<PortConfig> {
+    let mut all = Vec::new();
+    for (key, bindings) in bound {
+        let Some((port, protocol)) = key.split_once('/') else { continue };
+        for b in bindings.iter().flatten() {
+            let (Ok(target_port), Ok(published_port), Ok(protocol)) = (port.parse(), b.host_port.parse(), protocol.parse()) else {
+                continue;
+            };
+            let config = PortConfig {
+                name: String::new(),
+                protocol,
+                target_port,
+                published_port,
+                publish_mode: PublishMode::Host,
+            };
+            if !all.contains(&config) {
+                all.push(config);
+            }
+        }
+    }
+    all
+}

@@ -1,0 +1,72 @@
+//! Volumes.
+use super::Backend;
+use api::backend::*;
+use async_trait::async_trait;
+use node::volumes::{CreateVolume, VolumePrune};
+use wire::engine::Time;
+use wire::engine::volume::*;
+
+#[async_trait]
+impl Volumes for Backend {
+    async fn create(&self, body: VolumeCreate) -> Answer<Volume> {
+        if body.cluster_volume_spec.is_some() {
+            return Err(wire::Refusal::unimplemented("cluster volumes (CSI) are not supported by this engine"));
+        }
+        let create =
+            CreateVolume { name: body.name, driver: body.driver, driver_opts: body.driver_opts, labels: body.labels };
+        let v = self.0.volumes.create(create).await?;
+        self.tell_volume("create", &v.name);
+        Ok(shown(&v))
+    }
+
+    async fn list(&self) -> Answer<Vec<ListedVolume>> {
+        let all = self.0.volumes.list();
+        let one = |v: &std::sync::Arc<node::volumes::Volume>| ListedVolume {
+            volume: shown(v),
+            in_use: !self.0.containers.volume_users(&v.name).is_empty(),
+        };
+        Ok(all.iter().map(one).collect())
+    }
+
+    async fn inspect(&self, name: &str) -> Answer<Volume> {
+        self.0.volumes.get(name).map(|v| shown(&v))
+    }
+
+    async fn remove(&self, name: &str, force: bool) -> Answer<()> {
+        self.0.volumes.remove(name, force).await?;
+        self.tell_volume("destroy", name);
+        Ok(())
+    }
+
+    async fn prune(&self, query: PruneQuery) -> Answer<VolumesPruned> {
+        let words = |key: &str| query.filters.get(key).map(str::to_owned).collect();
+        let filter = VolumePrune { all: query.all, labels: words("label"), not_labels: words("label!") };
+        let (gone, space_reclaimed) = self.0.volumes.prune(filter).await?;
+        for name in &gone {
+            self.tell_volume("destroy", name);
+        }
+        let pruned = VolumesPruned { volumes_deleted: Some(gone).filter(|g| !g.is_empty()), space_reclaimed };
+        let reclaimed = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())].into();
+        self.0.events.tell("volume", "prune", "", reclaimed);
+        Ok(pruned)
+    }
+}
+
+impl Backend {
+    fn tell_volume(&self, action: &str, name: &str) {
+        self.0.events.tell("volume", action, name, [("driver".to_owned(), "local".to_owned())].into());
+    }
+}
+
+fn shown(v: &node::volumes::Volume) -> Volume {
+    Volume {
+        created_at: Some(Time(v.created)),
+        driver: "local".into(),
+        labels: Some(v.labels.clone()).filter(|l| !l.is_empty()),
+        mountpoint: v.mountpoint.display().to_string(),
+        name: v.name.clone(),
+        options: Some(v.driver_opts.clone()).filter(|o| !o.is_empty()),
+        scope: "local".into(),
+        ..Volume::default()
+    }
+}

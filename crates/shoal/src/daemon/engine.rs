@@ -1,0 +1,35 @@
+//! The engine put together: what the doors and the agent stand on.
+use super::membership::Membership;
+use super::options::Settings;
+use node::containers::Containers;
+use node::events::Events;
+use node::volumes::Volumes;
+use std::sync::Arc;
+
+/// What clients are told: the Docker release whose behaviour is kept, and our own version as build metadata.
+pub const ENGINE_VERSION: &str = concat!("28.2.2+shoal", env!("CARGO_PKG_VERSION"));
+
+/// One daemon.
+pub struct Engine {
+    /// Settings.
+    pub settings: Settings,
+    /// This engine's own id (not the node's).
+    pub id: String,
+    /// Containers.
+    pub containers: Containers,
+    /// Images.
+    pub images: images::Images,
+    /// Networks.
+    pub networks: network::Networks,
+    /// Volumes.
+    pub volumes: Volumes,
+    /// Events.
+    pub events: Events,
+    /// What it is in a swarm.
+    pub membership: Arc<Membership>,
+}
+
+/// `6.1.0-18-amd64`.
+pub fn kernel_version() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|v| v.trim().to_owned()).unwrap_or_default()
+}
