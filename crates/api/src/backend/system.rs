@@ -50,7 +50,7 @@ pub trait System: Send + Sync + 'static {
     fn swarm_role(&self) -> SwarmRole;
     /// `docker info`.
     async fn info(&self) -> Answer<Info>;
-    /// `docker version`.
+    /// `docker version`. Without components, `api` adds the one that the CLI looks for.
     async fn version(&self) -> Answer<Version>;
     /// `docker system df`.
     async fn disk_usage(&self, what: DiskUsageQuery) -> Answer<DiskUsage>;

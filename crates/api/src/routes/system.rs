@@ -49,7 +49,7 @@ async fn ping(State(app): Here) -> Reply {
 }
 
 async fn version(State(app): Here) -> Reply {
-    json(&app.system.version().await?)
+    json(&app.system.version().await?.with_engine_component())
 }
 
 async fn info(State(app): Here) -> Reply {

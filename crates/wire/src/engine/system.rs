@@ -130,3 +130,29 @@ shapes! {
         builder_size: i64 = "BuilderSize" omitempty;
     }
 }
+
+impl Version {
+    /// Adds the component `Engine`, from which the CLI takes what it prints, unless components are there already.
+    pub fn with_engine_component(mut self) -> Self {
+        if self.components.is_empty() {
+            let details = [
+                ("ApiVersion", &self.api_version),
+                ("Arch", &self.arch),
+                ("BuildTime", &self.build_time),
+                ("Experimental", &self.experimental.to_string()),
+                ("GitCommit", &self.git_commit),
+                ("GoVersion", &self.go_version),
+                ("KernelVersion", &self.kernel_version),
+                ("MinAPIVersion", &self.min_api_version),
+                ("Os", &self.os),
+            ]
+            .map(|(k, v)| (k.to_owned(), v.clone()));
+            self.components = vec![ComponentVersion {
+                name: "Engine".into(),
+                version: self.version.clone(),
+                details: details.into(),
+            }];
+        }
+        self
+    }
+}
