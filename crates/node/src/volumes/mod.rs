@@ -14,7 +14,6 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use model::Timestamp;
 use wire::refusal::Refusal;
 
 pub use options::MountPlan;
@@ -24,13 +23,13 @@ pub const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
 /// What a volume is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CreateVolume {
+pub struct VolumeSpec {
     /// Empty: a random one is made, and the volume counts as anonymous.
     pub name: String,
     /// Empty: `local`.
     pub driver: String,
     /// `type`, `o`, `device`.
-    pub driver_opts: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -44,12 +43,14 @@ pub struct Volume {
     pub driver: &'static str,
     /// The directory that containers get.
     pub mountpoint: PathBuf,
-    /// When it was made (whole seconds, as Docker shows it).
-    pub created: Timestamp,
+    /// RFC 3339, whole seconds.
+    pub created_at: String,
+    /// When it was made, nanoseconds since the epoch.
+    pub created_unix_nanos: i64,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Driver options as given.
-    pub driver_opts: BTreeMap<String, String>,
+    pub options: BTreeMap<String, String>,
 }
 
 impl Volume {
@@ -101,8 +102,9 @@ struct State {
 
 impl Volumes {
     /// Opens the volumes below `root` (`data_root/volumes`).
-    pub fn open(root: PathBuf) -> Result<Self, Refusal> {
-        let (volumes, damaged) = store::read_all(&root)?;
+    pub async fn open(root: PathBuf) -> Result<Self, Refusal> {
+        let dir = root.clone();
+        let (volumes, damaged) = store::blocking(move || store::read_all(&dir)).await?;
         let state = State { volumes: volumes.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect(), damaged, ..State::default() };
         Ok(Self { root: Arc::new(root), state: Arc::new(parking_lot::Mutex::new(state)), writer: Arc::default() })
     }
@@ -113,7 +115,7 @@ impl Volumes {
     }
 
     /// Makes a volume; one of this name that is there already is the answer.
-    pub async fn create(&self, mut spec: CreateVolume) -> Result<Arc<Volume>, Refusal> {
+    pub async fn create(&self, mut spec: VolumeSpec) -> Result<Arc<Volume>, Refusal> {
         if spec.name.is_empty() {
             spec.name = random_name();
             spec.labels.entry(ANONYMOUS.to_owned()).or_default();
@@ -124,13 +126,13 @@ impl Volumes {
             return Err(named(Refusal::not_found(format!("error looking up volume plugin {driver}: plugin {driver:?} not found"))));
         }
         check_name(&spec.name).map_err(named)?;
-        options::check(&spec.driver_opts).map_err(named)?;
+        options::check(&spec.options).map_err(named)?;
         let _writer = self.writer.lock().await;
         if let Some(known) = self.find(&spec.name) {
             return Ok(known);
         }
         let now = jiff::Timestamp::now();
-        let record = Record { created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0), labels: spec.labels, options: spec.driver_opts };
+        let record = Record { created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0), labels: spec.labels, options: spec.options };
         let (root, name) = (Arc::clone(&self.root), spec.name);
         let volume = store::blocking(move || store::create(&root, &name, &record)).await?;
         let volume = Arc::new(volume);
@@ -183,7 +185,7 @@ impl Volumes {
     pub async fn mount(&self, name: &str, container_id: &str) -> Result<PathBuf, Refusal> {
         let _writer = self.writer.lock().await;
         let volume = self.get(name)?;
-        if let Some(plan) = options::plan(&volume.driver_opts) {
+        if let Some(plan) = options::plan(&volume.options) {
             let target = volume.mountpoint.clone();
             store::blocking(move || store::mount(&plan, &target)).await?;
         }
@@ -205,7 +207,7 @@ impl Volumes {
             last
         };
         match self.find(name) {
-            Some(volume) if last && options::plan(&volume.driver_opts).is_some() => {
+            Some(volume) if last && options::plan(&volume.options).is_some() => {
                 let target = volume.mountpoint.clone();
                 store::blocking(move || store::unmount(&target)).await
             }
@@ -265,7 +267,7 @@ impl Volumes {
             if !fits || !self.users(&volume.name).is_empty() {
                 continue;
             }
-            let size = self.size(&volume.name).await.unwrap_or(0);
+            let size = self.size(&volume).await;
             match self.remove_locked(&volume).await {
                 Ok(()) => {
                     bytes += size;
@@ -278,13 +280,12 @@ impl Volumes {
     }
 
     /// Bytes of the files in a volume; 0 for one that is a mount of something else.
-    pub async fn size(&self, name: &str) -> Result<u64, Refusal> {
-        let volume = self.get(name)?;
-        if options::plan(&volume.driver_opts).is_some() {
-            return Ok(0);
+    pub async fn size(&self, volume: &Volume) -> u64 {
+        if options::plan(&volume.options).is_some() {
+            return 0;
         }
         let dir = volume.mountpoint.clone();
-        store::blocking(move || Ok(store::size(&dir))).await
+        store::blocking(move || Ok(store::size(&dir))).await.unwrap_or(0)
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
-use model::Timestamp;
 use wire::refusal::Refusal;
 
 const DATA: &str = "_data";
@@ -66,9 +65,10 @@ fn volume(root: &Path, name: &str, record: &Record) -> Volume {
         name: name.to_owned(),
         driver: "local",
         mountpoint: root.join(name).join(DATA),
-        created: Timestamp(seconds.saturating_mul(1_000_000_000)),
+        created_at: jiff::Timestamp::from_second(seconds).map(|t| t.to_string()).unwrap_or_default(),
+        created_unix_nanos: record.created_unix_nanos,
         labels: record.labels.clone(),
-        driver_opts: record.options.clone(),
+        options: record.options.clone(),
     }
 }
 

@@ -25,15 +25,15 @@ impl Drop for Home {
     }
 }
 
-fn named(name: &str) -> CreateVolume {
-    CreateVolume { name: name.into(), ..CreateVolume::default() }
+fn named(name: &str) -> VolumeSpec {
+    VolumeSpec { name: name.into(), ..VolumeSpec::default() }
 }
 
 #[test]
 fn refusals_are_dockers() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).unwrap();
+        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
         let bad = |spec| { let v = volumes.clone(); async move { let r = v.create(spec).await.unwrap_err(); (r.kind.status(), r.message) } };
         let table = [
             ("in/valid", "create in/valid: \"in/valid\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"),
@@ -45,9 +45,9 @@ fn refusals_are_dockers() {
         for name in ["..", ".hidden", "-x", "a b", "ü2"] {
             assert_eq!(bad(named(name)).await.0, 400, "{name}");
         }
-        let plugin = CreateVolume { driver: "nope".into(), ..named("ok") };
+        let plugin = VolumeSpec { driver: "nope".into(), ..named("ok") };
         assert_eq!(bad(plugin).await, (404, "create ok: error looking up volume plugin nope: plugin \"nope\" not found".into()));
-        let with = |options: &[(&str, &str)]| CreateVolume { driver_opts: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("ok") };
+        let with = |options: &[(&str, &str)]| VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("ok") };
         assert_eq!(bad(with(&[("x", "y")])).await, (400, "create ok: invalid option: \"x\"".into()));
         assert_eq!(bad(with(&[("type", "tmpfs")])).await, (400, "create ok: missing required option: \"device\"".into()));
         assert_eq!(volumes.get("none").unwrap_err(), Refusal::not_found("get none: no such volume"));
@@ -68,10 +68,10 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
     let home = Home::new();
     run(async {
         let root = home.0.join("volumes");
-        let volumes = Volumes::open(root.clone()).unwrap();
-        let anonymous = volumes.create(CreateVolume::default()).await.unwrap();
+        let volumes = Volumes::open(root.clone()).await.unwrap();
+        let anonymous = volumes.create(VolumeSpec::default()).await.unwrap();
         assert_eq!((anonymous.name.len(), anonymous.is_anonymous()), (64, true));
-        let labelled = CreateVolume { labels: [("a".to_owned(), "b".to_owned())].into(), ..named("named") };
+        let labelled = VolumeSpec { labels: [("a".to_owned(), "b".to_owned())].into(), ..named("named") };
         let first = volumes.create(labelled).await.unwrap();
         fs::write(first.mountpoint.join("f"), "12345").unwrap();
         fs::write(anonymous.mountpoint.join("f"), "123").unwrap();
@@ -80,7 +80,7 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
         volumes.create(named("broken")).await.unwrap();
         fs::write(root.join("broken/volume.json"), "{").unwrap();
 
-        let volumes = Volumes::open(root.clone()).unwrap();
+        let volumes = Volumes::open(root.clone()).await.unwrap();
         assert_eq!(volumes.get("named").unwrap(), first);
         assert!(!root.join(".new-crashed").exists());
         assert_eq!(volumes.damaged().len(), 1);
@@ -96,12 +96,12 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
 fn options_are_mounted_while_somebody_uses_them() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).unwrap();
+        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
         let source = home.0.join("source");
         fs::create_dir(&source).unwrap();
         fs::write(source.join("theirs"), "x").unwrap();
         let options = [("type", "none"), ("o", "bind,ro"), ("device", source.to_str().unwrap())];
-        let spec = CreateVolume { driver_opts: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("bound") };
+        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("bound") };
         let volume = volumes.create(spec).await.unwrap();
         assert!(!volume.mountpoint.join("theirs").exists());
         for container in ["c1", "c2", "c1"] {
@@ -112,17 +112,17 @@ fn options_are_mounted_while_somebody_uses_them() {
         volumes.unmount("bound", "c1").await.unwrap();
         assert!(volume.mountpoint.join("theirs").exists());
         // Forgotten by the daemon, mounted in the kernel: removing must not reach what is mounted.
-        let again = Volumes::open(home.0.join("volumes")).unwrap();
+        let again = Volumes::open(home.0.join("volumes")).await.unwrap();
         again.remove("bound", false).await.unwrap();
         assert!(source.join("theirs").exists());
         let options = [("type", "tmpfs"), ("o", "size=1m,mode=1777"), ("device", "tmpfs")];
-        let spec = CreateVolume { driver_opts: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("memory") };
+        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("memory") };
         let volume = again.create(spec).await.unwrap();
         again.mount("memory", "c").await.unwrap();
         assert_eq!(fs::metadata(&volume.mountpoint).unwrap().mode() & 0o7777, 0o1777);
         again.unmount("memory", "c").await.unwrap();
         let options = [("type", "none"), ("o", "bind"), ("device", "/no/such/dir")];
-        let spec = CreateVolume { driver_opts: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("wrong") };
+        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("wrong") };
         again.create(spec).await.unwrap();
         let message = again.mount("wrong", "c").await.unwrap_err().message;
         assert!(message.starts_with("failed to mount local volume: mount /no/such/dir:") && message.ends_with("data: bind: no such file or directory"), "{message}");
@@ -133,7 +133,7 @@ fn options_are_mounted_while_somebody_uses_them() {
 fn a_fresh_volume_gets_the_images_content_once() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).unwrap();
+        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
         let tree = home.0.join("tree");
         fs::create_dir_all(tree.join("data/sub")).unwrap();
         fs::write(tree.join("data/f"), "content").unwrap();
