@@ -55,6 +55,8 @@ pub struct VerifyReport {
     pub revision: u64,
     /// Differences that were found in the kernel and repaired.
     pub repaired: u64,
+    /// Ports of the routing mesh that another process of this node holds, so that clients on the node reach that one.
+    pub ports_taken: usize,
 }
 
 type Job = Box<dyn FnOnce(&mut Owner) + Send>;

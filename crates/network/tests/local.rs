@@ -1,7 +1,7 @@
 //! Networks of one machine, with real packets in namespaces of the test's own.
 mod support;
 
-use kernel::netlink::Netlink;
+use kernel::netlink::{Netlink, VethSpec};
 use model::Protocol;
 use network::{Attach, IpamText, LocalAttach, LocalNetworkSpec, PortBinding, parse_ipam};
 use std::net::IpAddr;
@@ -238,9 +238,12 @@ fn a_restart_of_the_daemon_keeps_everything() {
     let bridge = Netlink::open_in(&m.ns).unwrap();
     let name = links.iter().find(|l| l.starts_with("br-")).unwrap();
     bridge.del_link(name).unwrap();
+    let stray = VethSpec { name: "vbdeadbeef", peer: "somebody", ..VethSpec::default() };
+    bridge.add_veth(&stray).unwrap();
     nft(&m.ns, &["flush", "ruleset"]);
     m.start();
     assert!(ask(&switch.ns, "10.88.0.1:8080").is_ok(), "made again");
+    assert!(!m.links().iter().any(|l| l == "vbdeadbeef"), "nobody owns it");
 
     m.block_on(m.net().reap(Default::default())).unwrap();
     assert!(!m.links().iter().any(|l| l.starts_with("vb")));
@@ -312,6 +315,12 @@ fn host_and_none_are_known() {
     assert!(none.unwrap().exists());
     m.block_on(m.net().connect(&container(2), Attach::Local(on("none")))).unwrap();
     assert_eq!(m.net().local("none").unwrap().endpoints.len(), 1);
+    let r = m.connect(1, on("bridge")).unwrap_err();
+    assert_eq!(
+        (r.kind.status(), r.message.as_str()),
+        (400, "container cannot be disconnected from host network or connected to host network")
+    );
+    assert!(m.connect(2, on("bridge")).unwrap_err().message.ends_with("private (none) mode"));
     m.block_on(m.net().remove_sandbox(&container(1))).unwrap();
     m.block_on(m.net().remove_sandbox(&container(2))).unwrap();
 }

@@ -270,8 +270,9 @@ fn live_connections_are_counted_and_leaving_leaves_nothing() {
     s.apply();
     let m = &s.machines[0];
     assert_eq!(ask(&s.switch.ns, "10.88.0.1:4001").unwrap(), "two 10.88.0.254");
+    assert_eq!(m.block_on(m.net().verify()).unwrap().ports_taken, 1);
     drop(thief);
-    m.block_on(m.net().verify()).unwrap();
+    assert_eq!(m.block_on(m.net().verify()).unwrap().ports_taken, 0);
     assert!(ask(&m.ns, "127.0.0.1:4001").unwrap().starts_with("two "));
 
     m.block_on(m.net().disconnect(&container(9), "data")).unwrap();

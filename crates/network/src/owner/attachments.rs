@@ -5,7 +5,7 @@ use crate::bridge::{self, Pair};
 use crate::endpoint::{Attach, BoundPort, EndpointInfo, LocalAttach, OverlayAttach, PortBinding};
 use crate::error::NetworkError;
 use crate::ipam;
-use crate::local::{BRIDGE, GWBRIDGE, LocalNetwork};
+use crate::local::{BRIDGE, GWBRIDGE, HOST, LocalNetwork, NONE};
 use crate::ports::{PortError, Reserved};
 use crate::sandbox::SandboxKind;
 use datapath::Port;
@@ -19,7 +19,8 @@ impl Owner {
         match attach {
             Attach::Local(wish) => {
                 let n = self.find_local(&wish.network)?;
-                if !n.is_bridge() || kind != SandboxKind::Own {
+                check_mode(kind, &n.spec.name)?;
+                if !n.is_bridge() {
                     return self.connect_without_interface(container, &n);
                 }
                 self.connect_bridge(container, &n, &wish)
@@ -360,6 +361,21 @@ impl Owner {
         failed.extend(self.netlink.del_link(&host).err().map(NetworkError::from));
         failed
     }
+}
+
+/// `host` and `none` go with nothing else.
+fn check_mode(kind: SandboxKind, network: &str) -> Result<(), Refusal> {
+    let text = match (kind, network) {
+        (SandboxKind::Host, HOST) | (SandboxKind::None, NONE) => return Ok(()),
+        (SandboxKind::Host, _) | (_, HOST) => {
+            "container cannot be disconnected from host network or connected to host network"
+        }
+        (SandboxKind::None, _) | (_, NONE) => {
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+        }
+        (SandboxKind::Own, _) => return Ok(()),
+    };
+    Err(Refusal::invalid(text))
 }
 
 /// An attachment to a network of this machine without anything of its own yet.

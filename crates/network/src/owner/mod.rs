@@ -163,7 +163,8 @@ impl Owner {
         }
         repaired += self.verify_swarm()?;
         let digest = self.swarm.as_ref().map_or(0, |_| self.directory.digest());
-        Ok(VerifyReport { digest, revision: self.directory.revision, repaired })
+        let ports_taken = self.swarm.as_ref().map_or(0, |s| s.ports_taken);
+        Ok(VerifyReport { digest, revision: self.directory.revision, repaired, ports_taken })
     }
 
     /// Makes every bridge be as saved. How many were not there. One that cannot be made is told, not fatal: the others

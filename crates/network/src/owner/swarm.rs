@@ -26,6 +26,8 @@ pub(super) struct Swarm {
     uplinks: BTreeSet<u32>,
     addresses: BTreeSet<IpAddr>,
     mtu: u32,
+    /// Published ports that another process holds.
+    pub(super) ports_taken: usize,
 }
 
 impl Owner {
@@ -67,7 +69,11 @@ impl Owner {
             uplinks: BTreeSet::new(),
             addresses: BTreeSet::new(),
             mtu: UNDERLAY_MTU - OVERHEAD,
+            ports_taken: 0,
         });
+        if !self.directory.networks.values().any(|n| n.attrs.ingress) {
+            ingress::remove_leftovers(&self.netlink, &self.config.exec_dir)?;
+        }
         self.follow_uplinks()?;
         self.attach_all()
     }
@@ -175,9 +181,10 @@ impl Owner {
         swarm.road.apply(&desired(&self.directory, &state))?;
         // Ports are served only after the road knows where to.
         let ingress = self.directory.networks.values().find(|n| n.attrs.ingress);
-        if let (Some(seat), Some(view)) = (&mut swarm.ingress, ingress) {
-            seat.hold(view);
-        }
+        swarm.ports_taken = match (&mut swarm.ingress, ingress) {
+            (Some(seat), Some(view)) => seat.hold(view),
+            _ => 0,
+        };
         Ok(())
     }
 
