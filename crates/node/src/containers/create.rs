@@ -2,7 +2,7 @@
 use super::record::{MountRecord, Record, State};
 use super::{Container, Containers, OverlayWish, configure, mounts, now, refuse_image};
 use crate::clock;
-use crate::volumes::CreateVolume;
+use crate::volumes::VolumeSpec;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -147,10 +147,10 @@ impl Containers {
         let point = &mut record.point;
         match point.typ.as_str() {
             "volume" => {
-                let create = CreateVolume {
+                let create = VolumeSpec {
                     name: point.name.clone(),
                     driver: point.driver.clone(),
-                    driver_opts: wish.volume_options,
+                    options: wish.volume_options,
                     labels: wish.volume_labels,
                 };
                 let volumes = &self.inner.base.volumes;

@@ -200,7 +200,7 @@ impl Containers for Backend {
     async fn commit(&self, how: CommitQuery) -> Answer<String> {
         let reference = match how.reference.as_str() {
             "" => None,
-            r => Some(r.parse::<images::Reference>().map_err(|e| Refusal::invalid(e.to_string()))?),
+            r => Some(images::Reference::parse(r).map_err(|e| Refusal::invalid(e.to_string()))?),
         };
         self.0
             .containers

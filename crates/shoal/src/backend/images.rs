@@ -226,7 +226,7 @@ fn deleted(r: Removed) -> ImageDeleted {
 }
 
 fn parse(text: &str) -> Result<Reference, Refusal> {
-    text.parse().map_err(|e: images::ReferenceError| Refusal::invalid(e.to_string()))
+    Reference::parse(text).map_err(|e| Refusal::invalid(e.to_string()))
 }
 
 /// `name` and a tag or digest.

@@ -3,7 +3,7 @@ use super::Backend;
 use api::backend::*;
 use async_trait::async_trait;
 use model::{Directory, EndpointState, NetworkAttrs, NetworkId, NetworkView, ResolutionMode};
-use network::{IpamText, LocalNetwork, LocalNetworkSpec};
+use ::network::{IpamText, LocalNetwork, LocalNetworkSpec};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use wire::Refusal;
@@ -103,7 +103,7 @@ impl Networks for Backend {
             internal: body.internal,
             attachable: body.attachable,
             ipv6: body.enable_ipv6.unwrap_or(false),
-            ipam: network::parse_ipam(&texts)?,
+            ipam: ::network::parse_ipam(&texts)?,
             ipam_options: ipam.options.unwrap_or_default(),
         };
         let made = self.0.networks.create_local(spec).await?;
@@ -139,7 +139,7 @@ impl Networks for Backend {
         let mut gone = Vec::new();
         for n in Networks::list(self).await? {
             let name = n.network.name.clone();
-            let fixed = n.predefined || n.network.ingress || name == network::GWBRIDGE;
+            let fixed = n.predefined || n.network.ingress || name == ::network::GWBRIDGE;
             if fixed || n.in_use || !query.takes(&n.network.labels, n.network.created.0) {
                 continue;
             }
@@ -158,7 +158,7 @@ impl Backend {
         self.0.events.tell("network", action, id, attributes);
     }
 
-    fn resource(&self, container: &str, e: &network::EndpointInfo) -> EndpointResource {
+    fn resource(&self, container: &str, e: &::network::EndpointInfo) -> EndpointResource {
         let with_prefix = |want_v4: bool| {
             let found = e.addresses.iter().find(|(a, _)| a.is_ipv4() == want_v4);
             found.map(|(a, p)| format!("{a}/{p}")).unwrap_or_default()

@@ -151,7 +151,10 @@ impl System for Backend {
             let mut all = Volumes::list(self).await?;
             for v in &mut all {
                 let users = self.0.containers.volume_users(&v.volume.name).len() as i64;
-                let size = self.0.volumes.size(&v.volume.name).await.map_or(-1, |s| s as i64);
+                let size = match self.0.volumes.get(&v.volume.name) {
+                    Ok(volume) => self.0.volumes.size(&volume).await as i64,
+                    Err(_) => -1,
+                };
                 v.volume.usage_data = Some(VolumeUsage { ref_count: users, size });
             }
             usage.volumes = all.into_iter().map(|v| v.volume).collect();

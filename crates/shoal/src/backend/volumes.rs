@@ -2,7 +2,7 @@
 use super::Backend;
 use api::backend::*;
 use async_trait::async_trait;
-use node::volumes::{CreateVolume, VolumePrune};
+use node::volumes::{VolumeSpec, VolumePrune};
 use wire::engine::Time;
 use wire::engine::volume::*;
 
@@ -13,7 +13,7 @@ impl Volumes for Backend {
             return Err(wire::Refusal::unimplemented("cluster volumes (CSI) are not supported by this engine"));
         }
         let create =
-            CreateVolume { name: body.name, driver: body.driver, driver_opts: body.driver_opts, labels: body.labels };
+            VolumeSpec { name: body.name, driver: body.driver, options: body.driver_opts, labels: body.labels };
         let v = self.0.volumes.create(create).await?;
         self.tell_volume("create", &v.name);
         Ok(shown(&v))
@@ -65,7 +65,7 @@ fn shown(v: &node::volumes::Volume) -> Volume {
         labels: Some(v.labels.clone()).filter(|l| !l.is_empty()),
         mountpoint: v.mountpoint.display().to_string(),
         name: v.name.clone(),
-        options: Some(v.driver_opts.clone()).filter(|o| !o.is_empty()),
+        options: Some(v.options.clone()).filter(|o| !o.is_empty()),
         scope: "local".into(),
         ..Volume::default()
     }

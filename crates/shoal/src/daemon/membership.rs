@@ -862,7 +862,7 @@ impl Puller for Registry {
         if self.0.get(image).is_ok() {
             return Ok(());
         }
-        let reference: images::Reference = image.parse().map_err(|e: images::ReferenceError| Refusal::invalid(e.to_string()))?;
+        let reference = images::Reference::parse(image).map_err(|e| Refusal::invalid(e.to_string()))?;
         let (sink, mut lines) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move { while lines.recv().await.is_some() {} });
         match self.0.pull(reference, None, images::Credentials::Anonymous, sink).await {
@@ -973,7 +973,7 @@ fn addresses_by_interface(links: &kernel::netlink::Netlink) -> Result<Vec<(Strin
     let refuse = |e: kernel::netlink::NetlinkError| Refusal::internal(e.to_string());
     let names: BTreeMap<u32, String> = links.links().map_err(refuse)?.into_iter().map(|l| (l.index, l.name)).collect();
     let all = links.addresses().map_err(refuse)?;
-    Ok(all.into_iter().filter_map(|a| Some((names.get(&a.index)?.clone(), a.address))).collect())
+    Ok(all.into_iter().filter_map(|a| Some((names.get(&a.index)?.clone(), a.addr))).collect())
 }
 
 /// The one address of this machine that others may know.

@@ -2,7 +2,7 @@
 pub mod engine;
 pub mod membership;
 pub mod options;
-mod relay;
+pub mod relay;
 mod start;
 pub mod swarm_events;
 

@@ -85,7 +85,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
     })
     .await
     .map_err(|e| anyhow::anyhow!("networks: {}", node::chain(&e)))?;
-    let volumes = Volumes::open(settings.data_root.join("volumes")).map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
+    let volumes = Volumes::open(settings.data_root.join("volumes")).await.map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
     let runtime = runtime::Runtime::open(settings.exec_root.clone()).context("runtime")?;
     let containers = Containers::open(Foundations {
         dir: settings.data_root.join("containers"),
