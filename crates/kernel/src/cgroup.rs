@@ -93,8 +93,7 @@ impl Cgroup {
 
     /// The group's directory in every hierarchy, without repetition.
     pub fn dirs(&self) -> Vec<PathBuf> {
-        let mut dirs: Vec<PathBuf> =
-            Layout::of_this_machine().roots().map(|root| root.join(&self.path)).collect();
+        let mut dirs: Vec<PathBuf> = Layout::of_this_machine().roots().map(|root| root.join(&self.path)).collect();
         dirs.sort();
         dirs.dedup();
         dirs
@@ -120,7 +119,8 @@ impl Cgroup {
                 for file in ["cpuset.cpus", "cpuset.mems"] {
                     let now = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
                     if now.trim().is_empty() {
-                        let value = std::fs::read_to_string(parent.join(file)).map_err(|e| at(&parent.join(file), e))?;
+                        let value =
+                            std::fs::read_to_string(parent.join(file)).map_err(|e| at(&parent.join(file), e))?;
                         write(&dir.join(file), value.trim())?;
                     }
                 }
@@ -184,7 +184,10 @@ impl Cgroup {
                 if frozen {
                     let _ = write(&file, if value == "1" { "0" } else { "THAWED" });
                 }
-                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("{} stays {}", file.display(), now.trim())));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    format!("{} stays {}", file.display(), now.trim()),
+                ));
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -203,7 +206,8 @@ impl Cgroup {
         let own = std::process::id();
         for pid in self.pids()? {
             if pid != own {
-                let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
+                let _ =
+                    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL);
             }
         }
         Ok(())

@@ -38,7 +38,13 @@ impl RootDir {
         for _ in 0..128 {
             // SAFETY: a terminated path and a structure of the size that is passed along.
             let fd = unsafe {
-                libc::syscall(libc::SYS_openat2, self.0.as_raw_fd(), text.as_ptr(), &raw const how, size_of::<OpenHow>())
+                libc::syscall(
+                    libc::SYS_openat2,
+                    self.0.as_raw_fd(),
+                    text.as_ptr(),
+                    &raw const how,
+                    size_of::<OpenHow>(),
+                )
             };
             if fd >= 0 {
                 // SAFETY: the kernel just gave us this descriptor.
@@ -137,7 +143,12 @@ pub fn open_read_only(path: &Path) -> io::Result<OwnedFd> {
     let text = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: a terminated path and flags.
     let tree = unsafe {
-        libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, text.as_ptr(), libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC)
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            text.as_ptr(),
+            libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC,
+        )
     };
     if tree < 0 {
         return plain();

@@ -47,7 +47,13 @@ impl PidFd {
     pub fn signal(&self, signal: i32) -> io::Result<()> {
         // SAFETY: a descriptor we own, a number, no siginfo.
         let result = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+            libc::syscall(
+                libc::SYS_pidfd_send_signal,
+                self.0.as_raw_fd(),
+                signal,
+                std::ptr::null::<libc::siginfo_t>(),
+                0,
+            )
         };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
@@ -194,7 +200,10 @@ pub struct CapabilitySets {
 
 /// The highest capability number this kernel knows.
 pub fn last_capability() -> u32 {
-    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(40)
+    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(40)
 }
 
 /// Drops everything outside `bounding` from the bounding set (needs `CAP_SETPCAP`).
@@ -271,7 +280,7 @@ pub fn capabilities() -> io::Result<CapabilitySets> {
 /// Loads a compiled system call filter (an array of `sock_filter`). There is no way back.
 pub fn load_seccomp(program: &[u8]) -> io::Result<()> {
     let size = size_of::<libc::sock_filter>();
-    if program.is_empty() || program.len() % size != 0 || program.len() / size > u16::MAX as usize {
+    if program.is_empty() || !program.len().is_multiple_of(size) || program.len() / size > u16::MAX as usize {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a system call filter"));
     }
     // Copied, because bytes need not be aligned as instructions are.

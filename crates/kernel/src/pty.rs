@@ -25,9 +25,8 @@ pub fn open_in(root: &RootDir) -> io::Result<Pty> {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: TIOCGPTPEER takes open flags and returns a new descriptor; no path is looked up.
-    let slave = unsafe {
-        libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC)
-    };
+    let slave =
+        unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTPEER, libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC) };
     if slave < 0 {
         return Err(io::Error::last_os_error());
     }

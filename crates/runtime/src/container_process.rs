@@ -1,5 +1,8 @@
 //! What a forked child does to become process 1 of a container, or one more process in it.
 //!
+//! We set containers up ourselves, because the library that we meant to use runs exec processes without the system call
+//! filter, lets a container write to its own version 1 control groups, and ignores the propagation of bind mounts.
+//!
 //! Runs in the shim's child, single-threaded, and ends with exec. While it is still our own program inside somebody
 //! else's namespaces it is not dumpable, and its binary was opened through a read-only mount, so that nothing in the
 //! container can reach the host through it.
@@ -73,7 +76,6 @@ pub(crate) struct Ends {
 pub(crate) fn become_init(plan: &Path, ends: Ends) -> i32 {
     let status = ends.status.try_clone();
     let result = File::open(plan)
-        .map_err(io::Error::from)
         .and_then(|file| Ok(serde_json::from_reader::<_, Plan>(io::BufReader::new(file))?))
         .during("cannot read the plan of the container")
         .and_then(|plan| init(&plan, ends));

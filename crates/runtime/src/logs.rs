@@ -216,7 +216,11 @@ impl Reader {
                 {
                     return Ok(());
                 }
-                current = File::open(&self.path).ok().map(|file| Open { file, parser: Parser::default(), buffer: Vec::new() });
+                current = File::open(&self.path).ok().map(|file| Open {
+                    file,
+                    parser: Parser::default(),
+                    buffer: Vec::new(),
+                });
                 continue;
             }
             if over || self.sender.is_closed() {

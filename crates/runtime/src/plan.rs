@@ -296,7 +296,9 @@ fn devices(launch: &Launch, here: &Surroundings) -> Result<(Vec<Node>, Vec<Devic
         return Ok((nodes, vec![rule(true, 'a', None, None, "rwm")]));
     }
     let mut rules = vec![rule(false, 'a', None, None, "rwm")];
-    rules.extend(defaults::DEVICE_RULES.iter().map(|(kind, major, minor, access)| rule(true, *kind, *major, *minor, access)));
+    rules.extend(
+        defaults::DEVICE_RULES.iter().map(|(kind, major, minor, access)| rule(true, *kind, *major, *minor, access)),
+    );
     for device in &launch.devices {
         let found = here.nodes.get(&device.host).filter(|found| !found.is_empty()).ok_or_else(|| {
             let path = device.host.display();

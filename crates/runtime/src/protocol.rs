@@ -33,18 +33,9 @@ pub(crate) enum Kind {
 
 impl Kind {
     pub(crate) fn of(byte: u8) -> Option<Self> {
-        [
-            Self::Request,
-            Self::Exec,
-            Self::Reply,
-            Self::Exit,
-            Self::Stdout,
-            Self::Stderr,
-            Self::Stdin,
-            Self::StdinEnd,
-        ]
-        .into_iter()
-        .find(|kind| *kind as u8 == byte)
+        [Self::Request, Self::Exec, Self::Reply, Self::Exit, Self::Stdout, Self::Stderr, Self::Stdin, Self::StdinEnd]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -55,8 +46,9 @@ pub(crate) enum Request {
     Create,
     /// Let it run; answered with `Reply::Done`.
     Start,
-    /// Send output from now on, take input; answered with `Reply::Done`, then output, then `Exit`.
-    Attach,
+    /// Send output from now on; answered with `Reply::Done`, then output, then `Exit`. With `stdin` it also feeds the
+    /// container, and its going ends the input of a `stdin_once` container.
+    Attach { stdin: bool },
     /// Answered with `Reply::State`, then `Exit` when it has ended.
     Watch,
     /// Set the size of the terminal; answered with `Reply::Done`.
@@ -69,9 +61,14 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Reply {
     Done,
-    Created { pid: u32 },
+    Created {
+        pid: u32,
+    },
     /// Process 1 (0 = none yet) and when it was started, in nanoseconds since 1970 (0 = not yet).
-    State { pid: u32, started_at: i64 },
+    State {
+        pid: u32,
+        started_at: i64,
+    },
     Failed(Failure),
 }
 

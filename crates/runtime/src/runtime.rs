@@ -15,7 +15,7 @@ use crate::protocol::{Reply, Request};
 use crate::shim::State;
 use crate::stats::{self, Stats};
 use crate::stdio::AttachedIo;
-use crate::{surroundings, seccomp};
+use crate::{seccomp, surroundings};
 use kernel::cgroup::Cgroup;
 use kernel::process::PidFd;
 use std::collections::HashMap;
@@ -33,13 +33,16 @@ pub struct Runtime {
     shared: Arc<Shared>,
 }
 
+/// A compiled system call filter.
+type Filter = Arc<Vec<u8>>;
+
 struct Shared {
     dir: PathBuf,
     /// The shim's binary, through a read-only mount.
     exe: OwnedFd,
     containers: Mutex<HashMap<String, Arc<Container>>>,
     /// Compiled filters by profile and capabilities.
-    filters: Mutex<HashMap<(String, u64), Arc<Vec<u8>>>>,
+    filters: Mutex<HashMap<(String, u64), Filter>>,
 }
 
 /// A container that was made but not started.
@@ -183,7 +186,13 @@ impl Runtime {
     /// nothing is missed.
     pub async fn attach(&self, id: &str) -> Result<AttachedIo> {
         let container = self.container(id)?;
-        attach::attach(&container).await.map_err(|source| RuntimeError::Shim { id: id.to_owned(), source })
+        attach::attach(&container, true).await.map_err(|source| RuntimeError::Shim { id: id.to_owned(), source })
+    }
+
+    /// Like `attach`, without a way to write: a client that only looks must not end the input by leaving.
+    pub async fn attach_output(&self, id: &str) -> Result<AttachedIo> {
+        let container = self.container(id)?;
+        attach::attach(&container, false).await.map_err(|source| RuntimeError::Shim { id: id.to_owned(), source })
     }
 
     /// Ends what is left of the container and removes its control groups and its directory. Fine if it is gone.
@@ -205,9 +214,11 @@ impl Runtime {
             let _ = tokio::time::timeout(std::time::Duration::from_secs(10), exit.wait()).await;
         }
         let id = id.to_owned();
-        blocking(move || group.remove())
-            .await
-            .map_err(|source| RuntimeError::Kernel { id: id.clone(), what: "remove the control groups".into(), source })?;
+        blocking(move || group.remove()).await.map_err(|source| RuntimeError::Kernel {
+            id: id.clone(),
+            what: "remove the control groups".into(),
+            source,
+        })?;
         remove_dir(&dir)?;
         lock(&self.shared.containers).remove(&id);
         Ok(())
@@ -233,7 +244,7 @@ impl Runtime {
     }
 
     /// The compiled filter of a profile for a set of capabilities; made once.
-    fn filter(&self, wanted: &crate::launch::Seccomp, capabilities: u64) -> std::result::Result<Arc<Vec<u8>>, LaunchError> {
+    fn filter(&self, wanted: &crate::launch::Seccomp, capabilities: u64) -> std::result::Result<Filter, LaunchError> {
         let text = match wanted {
             crate::launch::Seccomp::Json(json) => json.as_str(),
             _ => "",

@@ -82,7 +82,8 @@ impl Profile {
 
     /// Compiles to an array of `sock_filter` for a process with these capabilities.
     pub(crate) fn compile(&self, capabilities: &BTreeSet<String>) -> Result<Vec<u8>, LaunchError> {
-        let failed = |error: libseccomp::error::SeccompError| refused(format!("cannot build the seccomp filter: {error}"));
+        let failed =
+            |error: libseccomp::error::SeccompError| refused(format!("cannot build the seccomp filter: {error}"));
         let default = action(&self.default_action, self.default_errno_ret)?;
         let mut filter = ScmpFilterContext::new(default).map_err(failed)?;
         filter.set_ctl_nnp(false).map_err(failed)?;
@@ -281,7 +282,7 @@ mod tests {
     #[test]
     fn the_default_profile_compiles() {
         let program = default_profile().compile(&caps(&["CAP_SYS_CHROOT"])).unwrap();
-        assert!(program.len() > 1000 && program.len() % 8 == 0);
+        assert!(program.len() > 1000 && program.len().is_multiple_of(8));
     }
 
     #[test]

@@ -72,13 +72,8 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
     let _ = nix::unistd::setsid();
     nix::sys::prctl::set_child_subreaper(true)?;
     let _ = nix::sys::prctl::set_name(c"shoal-shim");
-    let signals = kernel::signal::events(&[
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGPIPE,
-    ])?;
+    let signals =
+        kernel::signal::events(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE])?;
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
     let config: ShimConfig = serde_json::from_slice(&std::fs::read(dir.join(CONFIG_FILE))?)?;
@@ -177,9 +172,11 @@ impl Shim {
         ];
         // A client that cannot keep up holds the container back, until it is given up.
         if !self.clients.iter().any(Client::is_full) {
-            sources.extend(self.outputs.readable().map(|(error, fd)| {
-                (if error { Source::Stderr } else { Source::Stdout }, fd, PollFlags::POLLIN)
-            }));
+            sources.extend(
+                self.outputs
+                    .readable()
+                    .map(|(error, fd)| (if error { Source::Stderr } else { Source::Stdout }, fd, PollFlags::POLLIN)),
+            );
         }
         sources.extend(self.outputs.writable().map(|fd| (Source::Stdin, fd, PollFlags::POLLOUT)));
         for client in &self.clients {
@@ -245,9 +242,9 @@ impl Shim {
                         self.reply(id, &Reply::Failed(failure));
                     }
                 }
-                Some((Kind::Stdin, body)) => self.outputs.input(&body),
-                Some((Kind::StdinEnd, _)) => {
-                    client.sent_all = true;
+                Some((Kind::Stdin, body)) if client.feeds => self.outputs.input(&body),
+                Some((Kind::StdinEnd, _)) if client.feeds => {
+                    client.feeds = false;
                     self.stdin_ends();
                 }
                 Some(_) => client.give_up(),
@@ -285,17 +282,15 @@ impl Shim {
                 Ok(()) => Reply::Done,
                 Err(error) => Reply::Failed(failed("cannot resize the terminal", &error)),
             },
-            Request::Attach | Request::Watch => {
+            Request::Attach { .. } | Request::Watch => {
                 let state = self.init.as_ref().map(|init| init.state).unwrap_or_default();
                 let exit = self.exit;
                 let Some(client) = self.clients.iter_mut().find(|client| client.id == id) else { return };
-                let attach = request == Request::Attach;
+                let attach = request != Request::Watch;
+                client.feeds = request == Request::Attach { stdin: true };
                 client.role = if attach { Role::Attach } else { Role::Watch };
-                let reply = if attach {
-                    Reply::Done
-                } else {
-                    Reply::State { pid: state.pid, started_at: state.started_at }
-                };
+                let reply =
+                    if attach { Reply::Done } else { Reply::State { pid: state.pid, started_at: state.started_at } };
                 client.send(json_frame(Kind::Reply, &reply));
                 if let Some((exit, _)) = exit {
                     client.finish(&exit);
@@ -416,8 +411,7 @@ impl Shim {
             .try_into()
             .map_err(|_| Failure { exit_code: 126, message: "the streams did not come along".to_owned() })?;
         let what = "cannot prepare the process";
-        let (status, status_end) =
-            nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(what, &error.into()))?;
+        let (status, status_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|error| failed(what, &error.into()))?;
         let mut ends = Some(Ends { status: status_end, stdio: Some(stdio), console: None, start: None });
         let cgroup = &self.cgroup;
         let pid = fork_into(PidNamespace::Of(init.pidfd.as_fd()), || match ends.take() {
@@ -465,12 +459,9 @@ impl Shim {
         for client in &mut self.clients {
             client.drop_if_slow();
         }
-        let gone: Vec<Role> = self.clients.iter().filter(|client| client.is_gone()).map(|client| client.role).collect();
-        if gone.is_empty() {
-            return;
-        }
+        let feeder_gone = self.clients.iter().any(|client| client.is_gone() && client.feeds);
         self.clients.retain(|client| !client.is_gone());
-        if gone.contains(&Role::Attach) && !self.clients.iter().any(|client| client.role == Role::Attach) {
+        if feeder_gone {
             self.stdin_ends();
         }
     }

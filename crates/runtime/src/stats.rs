@@ -129,7 +129,10 @@ fn cpu_v1(acct: &Path, cpu: &Path) -> CpuStats {
     let get = |table: &BTreeMap<String, u64>, key: &str| table.get(key).copied().unwrap_or(0);
     CpuStats {
         total_ns: number(&acct.join("cpuacct.usage")),
-        per_cpu_ns: text(&acct.join("cpuacct.usage_percpu")).split_whitespace().filter_map(|n| n.parse().ok()).collect(),
+        per_cpu_ns: text(&acct.join("cpuacct.usage_percpu"))
+            .split_whitespace()
+            .filter_map(|n| n.parse().ok())
+            .collect(),
         user_ns: get(&split, "user") * 10_000_000,
         system_ns: get(&split, "system") * 10_000_000,
         host_ns,

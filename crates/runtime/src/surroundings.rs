@@ -25,9 +25,8 @@ pub(crate) fn look(launch: &Launch, init_binary: &Path) -> Surroundings {
 
 /// Only the accounts of a root, and the machine's capabilities.
 pub(crate) fn accounts(root: &Path) -> Surroundings {
-    let read = |path: &str| {
-        RootDir::open_at(root).and_then(|root| root.read_text(path, ACCOUNTS_MAX)).unwrap_or_default()
-    };
+    let read =
+        |path: &str| RootDir::open_at(root).and_then(|root| root.read_text(path, ACCOUNTS_MAX)).unwrap_or_default();
     Surroundings {
         cgroups: Layout::of_this_machine().clone(),
         passwd: read("/etc/passwd"),

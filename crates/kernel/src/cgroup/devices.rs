@@ -11,10 +11,7 @@ const ACCESS_WRITE: i32 = 4;
 /// Translates rules. `struct bpf_cgroup_dev_ctx { u32 access_type (access << 16 | type); u32 major; u32 minor; }`.
 fn compile(rules: &[DeviceRule]) -> Vec<u64> {
     fn insn(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> u64 {
-        u64::from(code)
-            | u64::from(dst | src << 4) << 8
-            | u64::from(off as u16) << 16
-            | u64::from(imm as u32) << 32
+        u64::from(code) | u64::from(dst | src << 4) << 8 | u64::from(off as u16) << 16 | u64::from(imm as u32) << 32
     }
     const LDX_W: u8 = 0x61;
     const MOV_K: u8 = 0xb4;

@@ -102,9 +102,9 @@ impl Cgroup {
             write(&dir.join(file), &value)
         };
         if let Some(memory) = limits.memory {
-            let both = limits.memory_and_swap.filter(|_| {
-                self.dir("memory").is_some_and(|dir| dir.join("memory.memsw.limit_in_bytes").exists())
-            });
+            let both = limits
+                .memory_and_swap
+                .filter(|_| self.dir("memory").is_some_and(|dir| dir.join("memory.memsw.limit_in_bytes").exists()));
             let set_memory = || set("memory", "memory.limit_in_bytes", memory.to_string());
             let set_both = || match both {
                 Some(both) => set("memory", "memory.memsw.limit_in_bytes", both.to_string()),

@@ -46,7 +46,10 @@ fn no_cwd(cwd: &str, error: nix::errno::Errno) -> Failure {
 fn inside(cwd: &str) -> Result<()> {
     match nix::unistd::getcwd() {
         Ok(path) if path.is_absolute() => Ok(()),
-        _ => Err(Failure { exit_code: 128, message: format!("current working directory {cwd} is outside of the container") }),
+        _ => Err(Failure {
+            exit_code: 128,
+            message: format!("current working directory {cwd} is outside of the container"),
+        }),
     }
 }
 
@@ -107,11 +110,16 @@ pub(super) fn become_user(
 
 /// Lets the user open its own streams again by path (`/dev/stdout`).
 fn own_stdio(uid: u32) -> Result<()> {
-    let streams = [io::stdin().as_fd().try_clone_to_owned(), io::stdout().as_fd().try_clone_to_owned(), io::stderr().as_fd().try_clone_to_owned()];
+    let streams = [
+        io::stdin().as_fd().try_clone_to_owned(),
+        io::stdout().as_fd().try_clone_to_owned(),
+        io::stderr().as_fd().try_clone_to_owned(),
+    ];
     for stream in streams {
         let stream = stream.during("cannot look at the standard streams")?;
         let stat = nix::sys::stat::fstat(&stream).during("cannot look at the standard streams")?;
-        let null = kernel::mount::device_numbers(&stream).during("cannot look at the standard streams")? == Some((1, 3));
+        let null =
+            kernel::mount::device_numbers(&stream).during("cannot look at the standard streams")? == Some((1, 3));
         if stat.st_uid != uid && !null {
             match nix::unistd::fchown(&stream, Some(Uid::from_raw(uid)), None) {
                 // Some file systems have no owners; the streams work all the same.
@@ -127,7 +135,8 @@ fn find_program(process: &Process) -> Result<Program> {
     let name = process.args.first().map_or("", String::as_str);
     let path = if name.contains('/') { check(name)? } else { search(name, process)? };
     let text = |bytes: &OsStr| {
-        CString::new(bytes.as_bytes()).map_err(|_| Failure { exit_code: 128, message: "a zero byte in an argument".to_owned() })
+        CString::new(bytes.as_bytes())
+            .map_err(|_| Failure { exit_code: 128, message: "a zero byte in an argument".to_owned() })
     };
     let all = |list: &[String]| list.iter().map(|entry| text(OsStr::new(entry))).collect::<Result<Vec<_>>>();
     Ok(Program { path: text(path.as_os_str())?, args: all(&process.args)?, env: all(&process.env)? })
@@ -153,5 +162,8 @@ fn search(name: &str, process: &Process) -> Result<PathBuf> {
         .map(|dir| Path::new(if dir.is_empty() { "." } else { dir }).join(name))
         .find(|path| path.metadata().is_ok_and(|found| !found.is_dir()) && access(path, AccessFlags::X_OK).is_ok())
         .filter(|_| !name.is_empty())
-        .ok_or_else(|| Failure { exit_code: 127, message: format!("exec: \"{name}\": executable file not found in $PATH") })
+        .ok_or_else(|| Failure {
+            exit_code: 127,
+            message: format!("exec: \"{name}\": executable file not found in $PATH"),
+        })
 }

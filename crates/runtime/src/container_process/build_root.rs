@@ -26,7 +26,9 @@ pub(super) fn build(plan: &Plan, console: Option<OwnedFd>) -> Result<Option<Owne
         Some(MsFlags::MS_PRIVATE)
     };
     match propagation {
-        Some(kind) => mount(NONE, "/", NONE, kind | MsFlags::MS_REC, NONE).during("cannot part from the host's mounts")?,
+        Some(kind) => {
+            mount(NONE, "/", NONE, kind | MsFlags::MS_REC, NONE).during("cannot part from the host's mounts")?
+        }
         None => part_root(&plan.rootfs)?,
     }
     mount(Some(&plan.rootfs), &plan.rootfs, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
@@ -159,7 +161,8 @@ fn split(path: &Path) -> io::Result<(&Path, &std::ffi::OsStr)> {
 fn make_terminal(root: &RootDir, console: &OwnedFd) -> Result<OwnedFd> {
     let pty = kernel::pty::open_in(root).during("cannot open a terminal")?;
     let place = root.make_file(Path::new("/dev/console")).during("cannot make /dev/console")?;
-    mount(Some(&fd_path(&pty.slave)), &fd_path(&place), NONE, MsFlags::MS_BIND, NONE).during("cannot mount /dev/console")?;
+    mount(Some(&fd_path(&pty.slave)), &fd_path(&place), NONE, MsFlags::MS_BIND, NONE)
+        .during("cannot mount /dev/console")?;
     let fds = [pty.master.as_raw_fd()];
     sendmsg::<()>(
         console.as_raw_fd(),
@@ -202,7 +205,10 @@ fn hide(plan: &Plan) -> Result<()> {
     }
     let null = root.locate("/dev/null").during("cannot open /dev/null")?;
     if !plan.masked_paths.is_empty() && device_numbers(&null).during("cannot look at /dev/null")? != Some((1, 3)) {
-        return Err(Failure { exit_code: 128, message: "/dev/null of the container is not the null device".to_owned() });
+        return Err(Failure {
+            exit_code: 128,
+            message: "/dev/null of the container is not the null device".to_owned(),
+        });
     }
     for path in &plan.masked_paths {
         let result = (|| -> io::Result<()> {

@@ -118,11 +118,13 @@ impl Parser {
 }
 
 fn seconds(date: &[u8; 19]) -> Option<i64> {
-    let number = |range: std::ops::Range<usize>| -> Option<i64> { std::str::from_utf8(&date[range]).ok()?.parse().ok() };
+    let number =
+        |range: std::ops::Range<usize>| -> Option<i64> { std::str::from_utf8(&date[range]).ok()?.parse().ok() };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
     let shifted = if month > 2 { year } else { year - 1 };
     let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-    let days = shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + day_of_year - 719_468;
+    let days = shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400) + day_of_year
+        - 719_468;
     Some(days * 86_400 + number(11..13)? * 3600 + number(14..16)? * 60 + number(17..19)?)
 }
 

@@ -13,11 +13,12 @@ pub(super) const QUEUE: usize = 64;
 /// So much input may wait.
 const INPUT: usize = 64 << 10;
 
-pub(super) async fn attach(container: &Container) -> io::Result<AttachedIo> {
+pub(super) async fn attach(container: &Container, wants_stdin: bool) -> io::Result<AttachedIo> {
+    let feeds = wants_stdin && (container.stdin || container.process.tty);
     let dir = container.dir.clone();
     let stream = blocking(move || {
         let mut stream = shim_link::connect(&dir)?;
-        match ask(&mut stream, &Request::Attach)? {
+        match ask(&mut stream, &Request::Attach { stdin: feeds })? {
             Reply::Done => Ok(stream),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
@@ -26,8 +27,13 @@ pub(super) async fn attach(container: &Container) -> io::Result<AttachedIo> {
     let (sender, output) = mpsc::channel(QUEUE);
     let (stdin, input) = tokio::io::duplex(INPUT);
     tokio::spawn(forward_output(from, sender));
-    tokio::spawn(forward_input(input, to));
-    let stdin = (container.stdin || container.process.tty).then(|| StdinWriter::new(stdin));
+    if feeds {
+        tokio::spawn(forward_input(input, to));
+    } else {
+        // Not a shutdown: the shim would take it for the end of the connection.
+        to.forget();
+    }
+    let stdin = feeds.then(|| StdinWriter::new(stdin));
     Ok(AttachedIo { stdin, output })
 }
 

@@ -98,10 +98,11 @@ pub(super) async fn create(runtime: &Runtime, launch: Launch) -> Result<Created>
 
 fn make(runtime: &Runtime, launch: &Launch, dir: &Path) -> Result<(Plan, State)> {
     let Prepared { plan, listener } = prepare(runtime, launch, dir)?;
-    let failed = |what: &'static str| move |error: io::Error| LaunchError::create(Failure {
-        exit_code: 128,
-        message: format!("{what}: {}", in_words(&error)),
-    });
+    let failed = |what: &'static str| {
+        move |error: io::Error| {
+            LaunchError::create(Failure { exit_code: 128, message: format!("{what}: {}", in_words(&error)) })
+        }
+    };
     shim_link::spawn(&runtime.shared.exe, dir, listener).map_err(failed("cannot start the shim"))?;
     let mut stream = shim_link::connect(dir).map_err(failed("cannot reach the shim"))?;
     match ask(&mut stream, &Request::Create).map_err(failed("the shim does not answer"))? {
@@ -124,7 +125,9 @@ fn prepare(runtime: &Runtime, launch: &Launch, dir: &Path) -> Result<Prepared> {
     let group = Cgroup::at(&plan.cgroup);
     let failed = |what: &str| {
         let what = what.to_owned();
-        move |error: io::Error| LaunchError::create(Failure { exit_code: 128, message: format!("{what}: {}", in_words(&error)) })
+        move |error: io::Error| {
+            LaunchError::create(Failure { exit_code: 128, message: format!("{what}: {}", in_words(&error)) })
+        }
     };
     std::fs::create_dir_all(dir).map_err(failed("cannot make the directory of the container"))?;
     if launch.seccomp != Seccomp::Unconfined && !launch.privileged {

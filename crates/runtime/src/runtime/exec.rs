@@ -68,7 +68,8 @@ impl Runtime {
     /// Sets the size of an exec process's terminal.
     pub async fn exec_resize(&self, id: &str, exec_id: &str, rows: u16, columns: u16) -> Result<()> {
         let exec = self.running_exec(id, exec_id)?;
-        let failed = |source| RuntimeError::Kernel { id: id.to_owned(), what: "resize an exec terminal".to_owned(), source };
+        let failed =
+            |source| RuntimeError::Kernel { id: id.to_owned(), what: "resize an exec terminal".to_owned(), source };
         match &exec.terminal {
             Some(terminal) => kernel::pty::resize(terminal.as_fd(), rows, columns).map_err(failed),
             None => Err(failed(io::Error::from_raw_os_error(libc::ENOTTY))),
@@ -113,11 +114,7 @@ impl Runtime {
                 has_stdin.then(|| StdinWriter::new(writer))
             }
         };
-        let running = Running {
-            pidfd: PidFd::open(started.pid).ok(),
-            terminal: terminal_fd,
-            exit: exit.clone(),
-        };
+        let running = Running { pidfd: PidFd::open(started.pid).ok(), terminal: terminal_fd, exit: exit.clone() };
         lock(&container.execs).insert(exec_id.clone(), Arc::new(running));
         let link = shim_link::into_async(started.link)?;
         tokio::spawn(attend(container.clone(), exec_id.clone(), link, pumps, sender, tell));
@@ -193,10 +190,11 @@ struct Started {
 
 fn start(runtime: &Runtime, container: &Container, spec: &ExecSpec) -> std::result::Result<Started, LaunchError> {
     let process = decide(runtime, container, spec)?;
-    let (streams, theirs) = open_streams(container, spec).map_err(|error| {
-        LaunchError::internal(format!("cannot prepare the streams of the exec process: {error}"))
-    })?;
-    let broken = |error: io::Error| LaunchError::internal(format!("cannot talk to the shim of container {}: {error}", container.id));
+    let (streams, theirs) = open_streams(container, spec)
+        .map_err(|error| LaunchError::internal(format!("cannot prepare the streams of the exec process: {error}")))?;
+    let broken = |error: io::Error| {
+        LaunchError::internal(format!("cannot talk to the shim of container {}: {error}", container.id))
+    };
     let mut link = shim_link::connect(&container.dir).map_err(broken)?;
     let frame = json_frame(Kind::Exec, &process);
     let fds = theirs.each_ref().map(AsRawFd::as_raw_fd);

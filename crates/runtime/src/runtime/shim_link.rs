@@ -122,7 +122,11 @@ pub(super) async fn read_frame(from: &mut (impl tokio::io::AsyncRead + Unpin)) -
 
 impl super::Runtime {
     /// Enters a container into the table and watches for its end.
-    pub(super) fn adopt(&self, container: impl FnOnce(watch::Receiver<Option<Exit>>) -> Container, ended: Option<Exit>) {
+    pub(super) fn adopt(
+        &self,
+        container: impl FnOnce(watch::Receiver<Option<Exit>>) -> Container,
+        ended: Option<Exit>,
+    ) {
         let (tell, exit) = watch::channel(ended);
         let container = container(exit);
         if ended.is_none() {

@@ -62,10 +62,7 @@ const EVERYBODY: &[&str] = &[
 /// Allowed on some architectures.
 const BY_ARCH: &[(&[&str], &str)] = &[
     (&["amd64", "x32", "x86"], "modify_ldt"),
-    (
-        &["arm", "arm64"],
-        "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls",
-    ),
+    (&["arm", "arm64"], "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls"),
 ];
 
 /// Unlocked by a capability.

@@ -25,8 +25,8 @@ pub(super) enum Role {
 pub(super) struct Client {
     pub(super) id: u64,
     pub(super) role: Role,
-    /// It has said that no more input comes.
-    pub(super) sent_all: bool,
+    /// It writes to the container's stdin, and has not ended that yet.
+    pub(super) feeds: bool,
     stream: UnixStream,
     input: Vec<u8>,
     fds: Vec<OwnedFd>,
@@ -44,7 +44,7 @@ impl Client {
         Ok(Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             role: Role::Ask,
-            sent_all: false,
+            feeds: false,
             stream,
             input: Vec::new(),
             fds: Vec::new(),

@@ -20,7 +20,11 @@ async fn exit_codes_users_directories_and_environment() {
         (text, handle.exit.wait().await.code)
     };
     assert_eq!(exec(spec(&["sh", "-c", "echo $A; exit 9"])).await, ("1\n".into(), 9));
-    let user = ExecSpec { user: Some(User::Named("web".into())), cwd: Some("/tmp".into()), ..spec(&["sh", "-c", "id; pwd; echo $HOME"]) };
+    let user = ExecSpec {
+        user: Some(User::Named("web".into())),
+        cwd: Some("/tmp".into()),
+        ..spec(&["sh", "-c", "id; pwd; echo $HOME"])
+    };
     let (text, _) = exec(user).await;
     assert!(text.contains("uid=33(web) gid=33(web) groups=44(media)"), "{text}");
     assert!(text.contains("/tmp\n/srv\n"), "{text}");
@@ -52,7 +56,12 @@ async fn a_terminal_that_grows() {
     let lab = Lab::new();
     let launch = lab.launch("sleep 1000");
     lab.up(&launch).await;
-    let wish = ExecSpec { tty: true, stdin: true, console_size: (10, 20), ..spec(&["sh", "-c", "stty size; tty; read x; stty size; exit 5"]) };
+    let wish = ExecSpec {
+        tty: true,
+        stdin: true,
+        console_size: (10, 20),
+        ..spec(&["sh", "-c", "stty size; tty; read x; stty size; exit 5"])
+    };
     let mut handle = lab.runtime.exec(&launch.id, wish).await.unwrap();
     let text = read_until(&mut handle.io, "/dev/pts/").await;
     assert!(text.contains("10 20"), "{text}");

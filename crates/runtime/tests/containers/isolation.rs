@@ -18,7 +18,8 @@ async fn the_filter_and_the_capabilities_are_in_force() {
     assert!(text.contains("Seccomp:\t2") && text.contains("NoNewPrivs:\t1"), "{text}");
     let launch = Launch { seccomp: Seccomp::Unconfined, ..lab.launch("grep Seccomp: /proc/self/status") };
     assert!(lab.run(&launch).await.0.contains("Seccomp:\t0"));
-    let json = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
+    let json =
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO"}]}"#;
     let launch = Launch { seccomp: Seccomp::Json(json.into()), ..lab.launch("mkdir /tmp/x; echo $?") };
     assert!(lab.run(&launch).await.0.contains("not permitted"));
 }
@@ -26,7 +27,9 @@ async fn the_filter_and_the_capabilities_are_in_force() {
 #[tokio::test]
 async fn users_are_users() {
     let lab = Lab::new();
-    let wish = |user: &str| Launch { user: User::Named(user.into()), ..lab.launch("id; echo $HOME; grep CapEff /proc/self/status; echo x > /dev/stdout; cat /proc/1/environ >/dev/null && echo own") };
+    let wish = |user: &str| {
+        Launch { user: User::Named(user.into()), ..lab.launch("id; echo $HOME; grep CapEff /proc/self/status; echo x > /dev/stdout; cat /proc/1/environ >/dev/null && echo own") }
+    };
     let (text, _) = lab.run(&wish("web")).await;
     assert!(text.contains("uid=33(web) gid=33(web) groups=44(media)"), "{text}");
     assert!(text.contains("/srv\n") && text.contains("CapEff:\t0000000000000000") && text.contains("\nx\n"), "{text}");
@@ -74,7 +77,10 @@ async fn devices() {
              mknod /tmp/mem c 1 1 && head -c 1 /tmp/mem; mknod /tmp/loop b 7 0 && head -c 1 /tmp/loop; \
              readlink /dev/ptmx /dev/stdout; df /dev/shm | tail -1")
         .await;
-    for name in ["core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"] {
+    for name in [
+        "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty",
+        "urandom", "zero",
+    ] {
         assert!(text.contains(name), "{name}: {text}");
     }
     assert_eq!(text.matches("Operation not permitted").count(), 2, "{text}");
@@ -153,7 +159,8 @@ async fn namespaces() {
     lab.up(&server).await;
     let pid = lab.runtime.pid(&server.id).unwrap();
     let join = |kind: &str| NamespaceMode::Path(format!("/proc/{pid}/ns/{kind}").into());
-    let (text, _) = lab.run(&Launch { pid: join("pid"), ipc: join("ipc"), ..lab.launch("ps | grep -c 'sleep 1000'") }).await;
+    let (text, _) =
+        lab.run(&Launch { pid: join("pid"), ipc: join("ipc"), ..lab.launch("ps | grep -c 'sleep 1000'") }).await;
     assert_ne!(text.trim(), "0");
     lab.runtime.delete(&server.id).await.unwrap();
 }
@@ -178,5 +185,8 @@ async fn privileged() {
     let lab = Lab::new();
     let launch = Launch { privileged: true, ..lab.launch("grep Seccomp: /proc/self/status; mount -t tmpfs x /tmp && echo mounted; mount | grep ' /sys '; test -c /dev/kmsg && echo kmsg") };
     let (text, _) = lab.run(&launch).await;
-    assert!(text.contains("Seccomp:\t0") && text.contains("mounted") && text.contains("(rw,") && text.contains("kmsg"), "{text}");
+    assert!(
+        text.contains("Seccomp:\t0") && text.contains("mounted") && text.contains("(rw,") && text.contains("kmsg"),
+        "{text}"
+    );
 }

@@ -41,6 +41,21 @@ async fn a_hundred_thousand_bytes_go_through_stdin() {
 }
 
 #[tokio::test]
+async fn who_only_looks_does_not_end_the_input() {
+    let lab = Lab::new();
+    let launch = Launch { open_stdin: true, stdin_once: true, ..lab.launch("cat; echo end") };
+    lab.up(&launch).await;
+    drop(lab.runtime.attach_output(&launch.id).await.unwrap());
+    let mut io = lab.runtime.attach(&launch.id).await.unwrap();
+    io.stdin.as_mut().unwrap().write_all(b"still open\n").await.unwrap();
+    read_until(&mut io, "still open").await;
+    // Leaving ends it.
+    drop(io);
+    assert_eq!(lab.wait(&launch.id).await.code, 0);
+    lab.runtime.delete(&launch.id).await.unwrap();
+}
+
+#[tokio::test]
 async fn without_stdin_it_reads_nothing() {
     let lab = Lab::new();
     assert_eq!(lab.sh("wc -c").await.0.trim(), "0");
@@ -98,7 +113,9 @@ async fn what_cannot_be_started_is_said_in_dockers_words() {
     ] {
         let launch = Launch { args: args.iter().map(|a| (*a).to_owned()).collect(), ..lab.launch("") };
         let error = lab.runtime.create(&launch).await.unwrap_err();
-        assert!(error.message.starts_with("failed to create task for container: failed to create shim task: OCI runtime"));
+        assert!(
+            error.message.starts_with("failed to create task for container: failed to create shim task: OCI runtime")
+        );
         assert!(error.message.ends_with(words), "{}", error.message);
         assert_eq!(error.exit_code, code, "{}", error.message);
         assert!(!lab.dir.join("runtime").join(&launch.id).exists());
@@ -128,7 +145,11 @@ async fn pause_stats_update_and_processes() {
     let id = &launch.id;
     let used = async || lab.runtime.stats(id).await.unwrap().cpu.total_ns;
     let first = used().await;
-    until(|| std::fs::read_to_string(lab.group("cpuacct", &launch).join("cpuacct.usage")).is_ok_and(|t| t.trim().parse::<u64>().unwrap() > first)).await;
+    until(|| {
+        std::fs::read_to_string(lab.group("cpuacct", &launch).join("cpuacct.usage"))
+            .is_ok_and(|t| t.trim().parse::<u64>().unwrap() > first)
+    })
+    .await;
     lab.runtime.pause(id).await.unwrap();
     let before = used().await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -139,7 +160,8 @@ async fn pause_stats_update_and_processes() {
         now = used().await;
     }
     assert_eq!(lab.runtime.pids(id).await.unwrap(), [lab.runtime.pid(id).unwrap()]);
-    let resources = Resources { memory_bytes: 64 << 20, pids_limit: 50, nano_cpus: 500_000_000, ..Resources::default() };
+    let resources =
+        Resources { memory_bytes: 64 << 20, pids_limit: 50, nano_cpus: 500_000_000, ..Resources::default() };
     lab.runtime.update(id, &resources).await.unwrap();
     let stats = lab.runtime.stats(id).await.unwrap();
     assert_eq!((stats.memory.limit, stats.pids, stats.pids_limit), (64 << 20, 1, 50));
@@ -166,7 +188,9 @@ async fn the_daemon_may_die_and_come_back() {
     until(|| lab.dir.join("runtime").join(&ending.id).join("exit").exists()).await;
     let found = again.recover().await;
     let state = |id: &str| found.iter().find(|found| found.id == id).unwrap().state.clone();
-    assert!(matches!(state(&running.id), RecoveredState::Running { pid: p, started_at } if p == pid && started_at.0 > 0));
+    assert!(
+        matches!(state(&running.id), RecoveredState::Running { pid: p, started_at } if p == pid && started_at.0 > 0)
+    );
     assert!(matches!(state(&ending.id), RecoveredState::Exited(exit) if exit.code == 9));
     assert!(matches!(state(&created.id), RecoveredState::Created { .. }));
     let before = std::fs::read_to_string(&running.log.path).unwrap().lines().count();
@@ -222,14 +246,18 @@ async fn no_byte_is_lost_at_the_end() {
     let (text, _) = lab.run(&launch).await;
     assert_eq!(text.len(), 3_000_006);
     let log = std::fs::read_to_string(&launch.log.path).unwrap();
-    let total: usize = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["log"].as_str().unwrap().len()).sum();
+    let total: usize = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["log"].as_str().unwrap().len())
+        .sum();
     assert_eq!(total, 3_000_006);
 }
 
 #[tokio::test]
 async fn with_an_init() {
     let lab = Lab::new();
-    let launch = Launch { init: true, ..lab.launch("cat /proc/1/cmdline | tr '\\0' ' '; (sleep 0.01 &); sleep 0.05; exit 5") };
+    let launch =
+        Launch { init: true, ..lab.launch("cat /proc/1/cmdline | tr '\\0' ' '; (sleep 0.01 &); sleep 0.05; exit 5") };
     let (text, exit) = lab.run(&launch).await;
     assert!(text.contains("/sbin/docker-init -- sh"), "{text}");
     assert_eq!(exit.code, 5);

@@ -33,7 +33,16 @@ async fn create_start_exec_and_memory() {
     let (shim, _) = shims(&lab.dir)[0].clone();
     let smaps = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
     let kib = |key: &str| -> u64 {
-        smaps.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().split(' ').next().unwrap().parse().unwrap()
+        smaps
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap()
+            .trim()
+            .split(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     let private = kib("Private_Clean:") + kib("Private_Dirty:");
     eprintln!(
