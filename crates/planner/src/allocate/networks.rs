@@ -27,7 +27,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
         match allocate(draft, &mut network) {
             Ok(()) => draft.put_network(network),
             Err(e) => {
-                tracing::warn!(network = %network.id, name = network.spec.name, "network waits: {e}");
+                tracing::debug!(network = %network.id, name = network.spec.name, "network waits: {e}");
                 memory.dirty_networks.insert(id);
             }
         }

@@ -32,7 +32,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
                     }),
                 ),
                 Err(e) => {
-                    tracing::warn!(node = %node.id, "no load-balancer address: {e}");
+                    tracing::debug!(node = %node.id, "no load-balancer address: {e}");
                     waiting.insert(node.id.clone());
                 }
             }

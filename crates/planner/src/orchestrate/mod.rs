@@ -60,8 +60,9 @@ fn allocate_service(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: 
             draft.put_service(service.clone());
         }
         Err(e) => {
-            tracing::warn!(service = %service.id, name = service.spec.name, "service waits: {e}");
-            memory.service_troubles.insert(service.id.clone(), e.to_string());
+            if memory.service_troubles.insert(service.id.clone(), e.to_string()).as_ref() != Some(&e.to_string()) {
+                tracing::warn!(service = %service.id, name = service.spec.name, "service waits: {e}");
+            }
             // Whatever sets an address or a port free does not name this service.
             memory.wake_service(&service.id, draft.now.after(std::time::Duration::from_secs(1)));
         }

@@ -5,7 +5,8 @@
 //!  ended by itself, policy lets ────────────► held at ready, running after `delay`
 //!  ended by itself, policy forbids ─────────► none: the slot stays finished
 //!  on a node that is down or gone ──────────► running at once
-//!  on a drained or no more fitting node ────► held at ready until the old one has stopped
+//!  on a drained or no more fitting node ────► held at ready until the old one has stopped;
+//!                                             with start-first updates: running at once, the old one stops after
 //! ```
 //! The restart policy speaks of containers that end: a task that was lost with its node is always replaced. Attempts
 //! are counted from the tasks in the slot (as many are kept as that needs), so a new leader counts the same.
@@ -13,9 +14,11 @@ use super::make_task;
 use super::slot::{Slot, SlotKey, slots};
 use crate::draft::Draft;
 use crate::enforce;
+use crate::update::blocks_start_first;
 use crate::memory::PlannerMemory;
 use model::{
     Availability, DesiredState, NodeState, RestartCondition, RestartPolicy, Service, Task, TaskState, Timestamp,
+    UpdateOrder,
 };
 use std::time::Duration;
 
@@ -92,6 +95,10 @@ pub(crate) fn replace(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, s
         if fate == Fate::Lives {
             continue;
         }
+        if matches!(fate, Fate::Unwelcome(_)) && moves_start_first(service, key, task) {
+            move_start_first(draft, service, key, slot, task);
+            continue;
+        }
         alive -= 1;
         draft.stop(task, DesiredState::Shutdown);
         if let Fate::Unwelcome(why) = fate
@@ -118,6 +125,24 @@ pub(crate) fn replace(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, s
             _ => task.status.state >= TaskState::Assigned,
         };
         make_task(draft, service, key, if held { DesiredState::Ready } else { wanted });
+    }
+}
+
+/// Whether a task that has to leave its node goes only when its successor runs.
+fn moves_start_first(service: &Service, key: &SlotKey, task: &Task) -> bool {
+    service.spec.update.as_ref().is_some_and(|u| u.order == UpdateOrder::StartFirst)
+        && !service.spec.mode.is_job()
+        && matches!(key, SlotKey::Number(_))
+        && task.status.state == TaskState::Running
+        && !blocks_start_first(service)
+}
+
+fn move_start_first(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, slot: &Slot, task: &Task) {
+    let successors = slot.live.iter().filter(|t| t.id != task.id && fate(draft, service, t) == Fate::Lives);
+    match successors.max_by_key(|t| t.status.state) {
+        Some(successor) if successor.status.state == TaskState::Running => draft.stop(task, DesiredState::Shutdown),
+        Some(_) => {}
+        None => drop(make_task(draft, service, key, DesiredState::Running)),
     }
 }
 

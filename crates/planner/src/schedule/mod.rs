@@ -25,7 +25,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
     let made: BTreeSet<TaskId> =
         draft.touched_tasks().filter(|t| t.status.state == TaskState::Pending).map(|t| t.id.clone()).collect();
     let waiting = memory.pending_tasks.iter().filter(|t| !memory.is_refused(t));
-    let mut groups: BTreeMap<(Option<ServiceId>, u64, Option<NodeId>), Vec<Arc<Task>>> = BTreeMap::new();
+    let mut groups: BTreeMap<Alike, Vec<Arc<Task>>> = BTreeMap::new();
     let mut budget = crate::ACTIONS_MAX.saturating_sub(draft.len()) + made.len();
     for id in made.iter().chain(waiting.filter(|t| !made.contains(*t))) {
         let Some(task) = draft.task(id) else { continue };
@@ -50,6 +50,9 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
         }
     }
 }
+
+/// Tasks of one service, spec and node (if they have one) ask for the same.
+type Alike = (Option<ServiceId>, u64, Option<NodeId>);
 
 /// What nodes carry: as stored, plus what this draft places and retires.
 struct Loads {

@@ -17,4 +17,4 @@
 mod dirty;
 mod rollout;
 
-pub(crate) use rollout::run;
+pub(crate) use rollout::{blocks_start_first, run};

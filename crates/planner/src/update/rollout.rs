@@ -167,9 +167,10 @@ fn finish_start_first(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
         return;
     }
     let (current, stale): (Vec<_>, Vec<_>) = slot.live.iter().partition(|t| is_current(draft, service, t));
-    let Some(keep) = current.iter().find(|t| t.status.state == TaskState::Running) else { return };
-    for task in stale.iter().chain(current.iter().filter(|t| t.id != keep.id)) {
-        draft.stop(task, DesiredState::Shutdown);
+    if current.iter().any(|t| t.status.state == TaskState::Running) {
+        for task in stale {
+            draft.stop(task, DesiredState::Shutdown);
+        }
     }
 }
 
@@ -187,10 +188,12 @@ fn replace(draft: &mut Draft<'_>, service: &Service, config: &UpdateConfig, key:
     make_task(draft, service, key, if up { DesiredState::Ready } else { DesiredState::Running });
 }
 
-/// Old and new could never be side by side: a port of the node, or a place on it, is held by the old one.
-fn blocks_start_first(service: &Service) -> bool {
+/// Old and new could never be side by side: a port of the node, a place on it or an asked-for address is held by the
+/// old one.
+pub(crate) fn blocks_start_first(service: &Service) -> bool {
     let host_port = |p: &model::PortConfig| p.publish_mode == PublishMode::Host && p.published_port != 0;
     service.spec.task.placement.max_replicas > 0
+        || service.spec.task.networks.iter().any(|n| !n.addresses.is_empty())
         || service.spec.endpoint.iter().flat_map(|e| &e.ports).any(host_port)
 }
 

@@ -1,5 +1,6 @@
 //! Pure input, exact output.
 #[path = "../fixture/mod.rs"]
+#[allow(missing_docs)]
 mod fixture;
 
 mod allocation;

@@ -79,7 +79,8 @@ fn each_refusal_has_dockers_words_and_is_kept_as_data() {
     assert_eq!(reasons["n0"], Some(Refusal::NotAvailable));
     assert_eq!(reasons["n1"], Some(Refusal::Resources));
 
-    let cases: [(fn(&mut ServiceSpec), &str); 3] = [
+    type Change = fn(&mut ServiceSpec);
+    let cases: [(Change, &str); 3] = [
         (|s| s.task.placement.constraints = vec!["node.role == manager".into()], "scheduling constraints not satisfied on 2 nodes"),
         (|s| s.task.placement.platforms = vec![Platform { os: "windows".into(), architecture: "amd64".into() }], "unsupported platform on 2 nodes"),
         (|s| s.task.resources.reservations.generic = vec![GenericResource::Discrete { kind: "gpu".into(), value: 1 }], "insufficient resources on 2 nodes"),

@@ -126,6 +126,31 @@ fn a_drained_nodes_tasks_stop_before_their_successors_start() {
 }
 
 #[test]
+fn a_service_that_updates_start_first_leaves_a_drained_node_start_first() {
+    let mut swarm = Swarm::new(2);
+    let update = UpdateConfig { order: UpdateOrder::StartFirst, ..Default::default() };
+    let service = swarm.service(ServiceSpec { update: Some(update), ..web("web", 1) });
+    swarm.obey();
+    let old = swarm.live(&service)[0].clone();
+    let name = swarm.name_of(old.node.as_ref().unwrap());
+    swarm.change_node(&name, |n| n.spec.availability = Availability::Drain);
+    swarm.settle();
+    assert_eq!(swarm.live(&service).len(), 2);
+    let new = swarm.live(&service).into_iter().find(|t| t.id != old.id).unwrap();
+    assert_eq!((new.slot, new.desired), (old.slot, DesiredState::Running));
+    for state in [TaskState::Accepted, TaskState::Preparing, TaskState::Ready, TaskState::Starting] {
+        swarm.report(&new.id, state);
+        swarm.settle();
+        assert_eq!(swarm.tables.task(&old.id).unwrap().desired, DesiredState::Running);
+    }
+    swarm.report(&new.id, TaskState::Running);
+    swarm.settle();
+    assert_eq!(swarm.tables.task(&old.id).unwrap().desired, DesiredState::Shutdown);
+    swarm.obey();
+    assert_eq!(swarm.ids(&swarm.live(&service)), [new.id.clone()]);
+}
+
+#[test]
 fn the_planner_goes_on_after_its_memory_is_lost() {
     let mut swarm = Swarm::new(3);
     let service = swarm.service(web("web", 5));
