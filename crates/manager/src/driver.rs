@@ -18,6 +18,8 @@ const DEBOUNCE: Duration = Duration::from_millis(5);
 const DEBOUNCE_MAX: Duration = Duration::from_millis(50);
 /// Transactions in one round before others get their turn.
 const TRANSACTIONS_PER_ROUND: usize = 50;
+/// However soon the plan wants to look again.
+const WAKE_MIN: Duration = Duration::from_millis(10);
 /// After a planner that failed.
 const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -55,7 +57,7 @@ async fn lead(store: &Store) {
             }
             Round::Deposed => return,
         };
-        let wake = wake_at.map(|at| at.since(clock::now()).max(Duration::from_millis(1)));
+        let wake = wake_at.map(|at| at.since(clock::now()).max(WAKE_MIN));
         tokio::select! {
             () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             more = changed.changed() => {

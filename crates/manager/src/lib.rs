@@ -12,6 +12,7 @@ mod clock;
 pub mod control;
 mod dispatcher;
 mod driver;
+mod first_rows;
 mod lifecycle;
 mod members;
 mod options;

@@ -3,17 +3,15 @@ use crate::clock;
 use crate::control::Control;
 use crate::dispatcher::{Dispatcher, NodeReport, Tunnel};
 use crate::driver;
+use crate::first_rows::FirstRows;
 use crate::members;
 use crate::options::{InitError, InitOptions, Place, certificates, raft_file};
 use crate::server::{self, EngineHandler, Server};
 use cluster::Store;
-use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
+use cluster::ca::{Credentials, Peer, RootCa, crypto};
 use cluster::channel::{Channel, ChannelError, PeerTransport, Session};
 use cluster::raft::{self, Member, RaftOptions};
-use model::{
-    Cluster, ClusterId, ManagerStatus, Network, NetworkSpec, Node, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus,
-    StoreAction, Tables,
-};
+use model::{ClusterId, NodeId, NodeRole};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -30,7 +28,6 @@ use wire::agent::{JoinAnswer, ManagerPeer, TunnelRequest};
 const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const SNAPSHOT_ENTRIES: u64 = 2000;
-const INGRESS: &str = "ingress";
 const MESSAGES_MAX: usize = 256;
 
 /// A running manager. Clones are handles; [`Manager::shutdown`] ends it for all.
@@ -369,74 +366,5 @@ fn remove_files(dir: &Path) {
     ];
     for e in tried.into_iter().filter_map(Result::err).filter(|e| e.kind() != std::io::ErrorKind::NotFound) {
         tracing::warn!(dir = %dir.display(), "a file of the manager cannot be removed: {e}");
-    }
-}
-
-/// What a new swarm begins with.
-struct FirstRows<'a> {
-    options: &'a InitOptions,
-    root: &'a str,
-    root_key: &'a str,
-    peer: &'a Peer,
-    place: &'a Place,
-    raft_id: u64,
-}
-
-impl FirstRows<'_> {
-    fn actions(&self, tables: &Tables) -> Result<Vec<StoreAction>, String> {
-        let cluster = self.cluster();
-        // The ingress network takes its subnet from the swarm's pool, which must be there first.
-        let mut with_cluster = tables.clone();
-        let create = vec![StoreAction::Create(cluster.clone().into())];
-        with_cluster.apply(create, clock::now()).map_err(|e| e.to_string())?;
-        let mut ingress = self.ingress();
-        planner::allocate_network(&with_cluster, &mut ingress).map_err(|e| e.to_string())?;
-        let rows: [model::Object; 3] = [cluster.into(), self.node().into(), ingress.into()];
-        Ok(rows.into_iter().map(StoreAction::Create).collect())
-    }
-
-    fn cluster(&self) -> Cluster {
-        let o = self.options;
-        Cluster {
-            id: self.peer.cluster.clone(),
-            meta: Default::default(),
-            spec: o.spec.clone(),
-            root_ca_cert: self.root.to_owned(),
-            root_ca_key: self.root_key.to_owned(),
-            join_secret_worker: JoinToken::fresh_secret(crypto::random()),
-            join_secret_manager: JoinToken::fresh_secret(crypto::random()),
-            default_addr_pool: o.default_addr_pool.clone(),
-            subnet_size: o.subnet_size,
-            data_path_port: o.data_path_port,
-            removed_nodes: Default::default(),
-        }
-    }
-
-    fn node(&self) -> Node {
-        let o = self.options;
-        let description = model::NodeDescription { hostname: o.hostname.clone(), ..Default::default() };
-        let addr = self.place.advertise;
-        Node {
-            id: self.peer.node.clone(),
-            meta: Default::default(),
-            spec: NodeSpec { role: NodeRole::Manager, availability: o.availability, ..Default::default() },
-            description: Some(description),
-            status: NodeStatus { state: NodeState::Unknown, addr: addr.ip().to_string(), ..Default::default() },
-            role: NodeRole::Manager,
-            manager: Some(ManagerStatus { raft_id: self.raft_id, addr, leader: true, reachable: true }),
-            data_path_addr: Some(o.data_path_addr.unwrap_or(addr.ip())),
-            attachments: Vec::new(),
-        }
-    }
-
-    fn ingress(&self) -> Network {
-        let spec = NetworkSpec {
-            name: INGRESS.into(),
-            driver: "overlay".into(),
-            ipv4: true,
-            ingress: true,
-            ..Default::default()
-        };
-        Network { id: clock::fresh(), meta: Default::default(), spec, vni: 0, subnets: Vec::new() }
     }
 }

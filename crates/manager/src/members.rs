@@ -30,10 +30,27 @@ pub async fn watch(store: Store, own: model::NodeId, stop: CancellationToken) {
             if let Err(e @ UpdateError::Refused(_)) = written {
                 tracing::error!("the managers' rows cannot be written: {e}");
             }
+            finish_demotions(&store).await;
             tokio::time::sleep(LOOK).await;
         }
     })
     .await;
+}
+
+/// A manager that is wished to be a worker leaves raft; tried again until it has.
+async fn finish_demotions(store: &Store) {
+    let demoted: Vec<u64> = {
+        let tables = store.tables();
+        let gone = |n: &&std::sync::Arc<model::Node>| n.spec.role == NodeRole::Worker;
+        tables.nodes().filter(gone).filter_map(|n| n.manager.as_ref().map(|m| m.raft_id)).collect()
+    };
+    for raft_id in demoted {
+        if store.raft().voters().contains_key(&raft_id)
+            && let Err(e) = store.raft().remove_voter(raft_id).await
+        {
+            tracing::warn!(raft_id, "a demoted manager is still in raft: {e}");
+        }
+    }
 }
 
 fn differences(tables: &Tables, voters: &BTreeMap<String, ManagerStatus>) -> Vec<StoreAction> {

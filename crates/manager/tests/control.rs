@@ -154,7 +154,7 @@ async fn networks_and_attachments() {
         Invalid,
         "rpc error: code = InvalidArgument desc = Pool overlaps with other one on this address space",
     );
-    refused(c.remove_network("x").await, NotFound, "network x not found");
+    refused(c.remove_network("no-such").await, NotFound, "network no-such not found");
 
     let seen: Arc<Mutex<Seen>> = Arc::default();
     let node = tokio::spawn(obey(m.local_session(), seen, "boss", true));

@@ -261,10 +261,10 @@ pub fn read_cert(der: &CertificateDer<'_>) -> Result<CertFacts, CaError> {
     })
 }
 
-/// DER of a certificate's subject and of its public key, for `TLSInfo`.
-pub fn issuer_info(root_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let certs = certs_of_pem(root_pem, "the root").ok()?;
-    let (_, cert) = x509_parser::parse_x509_certificate(certs.first()?).ok()?;
+/// Of a root certificate: DER of its subject, and of its public key; for `TLSInfo`. `None` if it is no certificate.
+pub fn issuer_of(root_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(root_pem.as_bytes()).ok()?;
+    let cert = pem.parse_x509().ok()?;
     Some((cert.subject().as_raw().to_vec(), cert.public_key().raw.to_vec()))
 }
 

@@ -5,5 +5,5 @@ pub mod token;
 pub mod tls;
 
 pub use credentials::{Credentials, CredentialsError};
-pub use crypto::{CaError, Peer, RootCa};
+pub use crypto::{CaError, Peer, RootCa, issuer_of};
 pub use token::{JoinToken, TokenError};

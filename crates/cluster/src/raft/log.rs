@@ -9,6 +9,7 @@ use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +55,8 @@ impl Database {
     pub async fn open(path: PathBuf) -> Result<Self, OpenError> {
         let at = path.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<redb::Database, redb::Error> {
+            // The authority's key is in there. An empty file is a new database to redb.
+            std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&at)?;
             let db = redb::Database::create(&at)?;
             let tx = db.begin_write()?;
             tx.open_table(LOG)?;
@@ -193,7 +196,7 @@ impl Database {
     }
 
     /// The wanted entries, if all of them are in memory.
-    fn from_tail(&self, range: (Bound<u64>, Bound<u64>)) -> Option<Vec<Entry<Types>>> {
+    fn in_memory(&self, range: (Bound<u64>, Bound<u64>)) -> Option<Vec<Entry<Types>>> {
         let tail = self.tail.lock();
         let first = *tail.first_key_value()?.0;
         let last = *tail.last_key_value()?.0;
@@ -234,7 +237,7 @@ impl RaftLogReader<Types> for Database {
         range: RB,
     ) -> Result<Vec<Entry<Types>>, Wrong> {
         let range = (range.start_bound().cloned(), range.end_bound().cloned());
-        if let Some(entries) = self.from_tail(range) {
+        if let Some(entries) = self.in_memory(range) {
             return Ok(entries);
         }
         let read = self.read(move |tx| {

@@ -101,7 +101,9 @@ impl Session {
         revision.borrow_and_update();
         self.tell_changes().await?;
         let reached = *barrier.borrow_and_update();
-        self.say(ToNode::AllApplied(reached)).await?;
+        if reached > 0 {
+            self.say(ToNode::AllApplied(reached)).await?;
+        }
         loop {
             tokio::select! {
                 message = from.recv() => self.hear(message.ok_or(End::Gone)?).await?,
@@ -178,7 +180,12 @@ impl Session {
     /// needs its networks.
     async fn tell_changes(&mut self) -> Result<(), End> {
         let tables = self.d.shared.store.tables();
-        let row = tables.node(&self.node).ok_or(End::Stranger)?.clone();
+        let Some(row) = tables.node(&self.node).cloned() else {
+            drop(tables);
+            let why = "the node was removed from the swarm".to_owned();
+            self.say(ToNode::Disconnect { why, removed: true }).await?;
+            return Err(End::Stranger);
+        };
         if row.status.state != NodeState::Ready {
             // It was silent for a while, was marked down, and is back on the same session.
             drop(tables);

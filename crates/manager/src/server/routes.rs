@@ -87,8 +87,9 @@ async fn member_route(
             Ok(answers::json(&server.control.renew(&peer, &asked.csr).await?))
         }
         ("leave", "") => {
-            server.control.node_left(&peer.node).await?;
+            // First the session: it would take "down" for a mistake and write "ready" again.
             server.dispatcher.disconnect(&peer.node, "the node left the swarm", false);
+            server.control.node_left(&peer.node).await?;
             Ok(answers::json(&serde_json::json!({})))
         }
         ("raft", call) => raft(&server, &peer, call, request).await,
@@ -165,9 +166,8 @@ fn engine(server: &Server, caller: &Caller, peer: Peer, request: Request<Incomin
         });
         let connection =
             hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(pipe), service);
-        match hang_up.run_until_cancelled(connection.with_upgrades()).await {
-            Some(Err(e)) => tracing::debug!("a forwarded request ended: {e}"),
-            Some(Ok(())) | None => {}
+        if let Some(Err(e)) = hang_up.run_until_cancelled(connection.with_upgrades()).await {
+            tracing::debug!("a forwarded request ended: {e}");
         }
     });
     Ok(answers::stream(body))
