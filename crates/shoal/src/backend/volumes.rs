@@ -60,7 +60,7 @@ impl Backend {
 
 fn shown(v: &node::volumes::Volume) -> Volume {
     Volume {
-        created_at: Some(Time(v.created)),
+        created_at: Some(Time(model::Timestamp(v.created_unix_nanos))),
         driver: "local".into(),
         labels: Some(v.labels.clone()).filter(|l| !l.is_empty()),
         mountpoint: v.mountpoint.display().to_string(),
