@@ -96,3 +96,21 @@ async fn without_a_majority_nothing_is_decided_and_force_new_cluster_goes_on_alo
     assert!(again.control().find_network("after").is_ok());
     again.demolish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demoted_manager_leaves_raft_and_may_then_be_removed() {
+    let (_d1, one) = swarm().await;
+    let (_d2, two) = further(&one, "two").await;
+    let id = two.node_id();
+    eventually("both are shown", SOON, || one.managers().len() == 2).await;
+    let row = || one.store().tables().node(&id).unwrap().clone();
+    let in_raft = one.control().remove_node(id.as_str(), true).await.unwrap_err();
+    assert!(in_raft.message.contains("It must be demoted to worker before removal"), "{in_raft}");
+    let worker = model::NodeSpec { role: model::NodeRole::Worker, ..row().spec.clone() };
+    one.control().update_node(id.as_str(), row().meta.version, worker).await.unwrap();
+    eventually("it is a worker", SOON, || row().manager.is_none() && row().role == model::NodeRole::Worker).await;
+    two.demolish().await;
+    one.control().create_network(NetworkSpec { name: "alone".into(), ..Default::default() }).await.unwrap();
+    one.control().remove_node(id.as_str(), true).await.unwrap();
+    one.demolish().await;
+}

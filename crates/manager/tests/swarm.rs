@@ -188,3 +188,40 @@ async fn a_removed_node_is_shown_the_door_at_once() {
     }
     manager.demolish().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_tasks_settle_quickly() {
+    let (_dir, manager) = swarm().await;
+    let mut workers = Vec::new();
+    for n in 0..5 {
+        let mut worker = Worker::join(&manager, &format!("w{n}")).await;
+        worker.work(true).await.unwrap();
+        workers.push(worker);
+    }
+    let net = NetworkSpec { name: "front".into(), ..Default::default() };
+    manager.control().create_network(net).await.unwrap();
+    let mut spec = service("web", 200);
+    spec.task.networks = vec![NetworkAttachmentConfig {
+        target: NetworkTarget::Predefined("front".into()),
+        aliases: Vec::new(),
+        driver_opts: Default::default(),
+        addresses: Vec::new(),
+    }];
+    let begin = Instant::now();
+    let id = manager.control().create_service(spec).await.unwrap();
+    eventually("all run", Duration::from_secs(20), || {
+        let t = manager.store().tables();
+        t.tasks_of_service(&id).filter(|t| t.status.state == TaskState::Running).count() == 200
+    })
+    .await;
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(10), "200 tasks took {took:?}");
+    let revision = manager.store().revision();
+    eventually("every node shows it", SOON, || *manager.barrier().borrow() >= revision).await;
+    for worker in &workers {
+        let s = worker.seen.lock().unwrap();
+        assert!(s.directory.networks.values().any(|n| n.endpoints.len() == 200));
+        assert!(s.work.len() >= 20, "spread: {}", s.work.len());
+    }
+    manager.demolish().await;
+}
