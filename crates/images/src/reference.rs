@@ -289,3 +289,83 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const D: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn names_are_read_as_docker_reads_them() {
+        let table: &[(&str, &str, &str)] = &[
+            ("busybox", "docker.io/library/busybox", "busybox"),
+            ("busybox:1.36", "docker.io/library/busybox:1.36", "busybox:1.36"),
+            ("me/app", "docker.io/me/app", "me/app"),
+            ("docker.io/busybox", "docker.io/library/busybox", "busybox"),
+            ("index.docker.io/busybox", "docker.io/library/busybox", "busybox"),
+            ("library/busybox", "docker.io/library/busybox", "busybox"),
+            ("localhost/a", "localhost/a", "localhost/a"),
+            ("localhost:5000/a/b__c:t", "localhost:5000/a/b__c:t", "localhost:5000/a/b__c:t"),
+            ("[::1]:5000/a", "[::1]:5000/a", "[::1]:5000/a"),
+            ("Host/a", "Host/a", "Host/a"),
+            ("a--b/c---d", "docker.io/a--b/c---d", "a--b/c---d"),
+            ("quay.io/x/y/z:1", "quay.io/x/y/z:1", "quay.io/x/y/z:1"),
+        ];
+        for (text, full, familiar) in table {
+            let reference = Reference::parse(text).unwrap();
+            assert_eq!((reference.to_string().as_str(), reference.familiar().as_str()), (*full, *familiar));
+        }
+        let both = Reference::parse(&format!("a:t@{D}")).unwrap();
+        assert_eq!((both.tag(), both.digest()), (Some("t"), Some(D)));
+        assert_eq!(Reference::parse("a").unwrap().or_latest().familiar(), "a:latest");
+        assert_eq!(Reference::from_parts("a", D).unwrap().familiar(), format!("a@{D}"));
+        assert_eq!(AnyReference::parse(&D[7..]).unwrap(), AnyReference::Id(D.into()));
+    }
+
+    #[test]
+    fn refusals_are_dockers() {
+        let long = "a/".repeat(128) + "a";
+        let table: &[(&str, &str)] = &[
+            ("", "invalid reference format"),
+            ("a:", "invalid reference format"),
+            ("a@", "invalid reference format"),
+            ("-a", "invalid reference format"),
+            ("a/", "invalid reference format"),
+            ("a//b", "invalid reference format"),
+            ("a..b", "invalid reference format"),
+            ("a___b", "invalid reference format"),
+            ("a b", "invalid reference format"),
+            ("a:b:c", "invalid reference format"),
+            ("-bad.io/a", "invalid reference format"),
+            ("a:.tag", "invalid reference format"),
+            ("Busybox", "invalid reference format: repository name (library/Busybox) must be lowercase"),
+            ("x/Busybox:tag", "invalid reference format: repository name (x/Busybox) must be lowercase"),
+            (&D[7..], &format!("invalid repository name ({}), cannot specify 64-byte hexadecimal strings", &D[7..])),
+            ("a@sha256:0123456789abcdef0123456789abcdef", "invalid checksum digest length"),
+            ("a@md5:0123456789abcdef0123456789abcdef", "unsupported digest algorithm"),
+            (&long, "repository name must not be more than 255 characters"),
+        ];
+        for (text, message) in table {
+            assert_eq!(Reference::parse(text).unwrap_err().to_string(), *message, "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// No text panics, and what is taken reads the same again, in full and in short.
+        #[test]
+        fn what_is_taken_is_stable(text in "[a-zA-Z0-9./:@_\\-\\[\\] é]{0,40}") {
+            if let Ok(reference) = Reference::parse(&text) {
+                prop_assert_eq!(&Reference::parse(&reference.to_string()).unwrap(), &reference);
+                prop_assert_eq!(&Reference::parse(&reference.familiar()).unwrap(), &reference);
+            }
+            AnyReference::parse(&text).ok();
+        }
+        #[test]
+        fn any_text_is_survived(text in ".*") {
+            Reference::parse(&text).ok();
+            crate::instructions::apply(&mut crate::RunConfig::default(), &text).ok();
+        }
+    }
+}
