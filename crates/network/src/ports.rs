@@ -8,9 +8,12 @@ use rand::Rng;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 /// Random ports that are tried before giving up.
 const TRIES_MAX: usize = 256;
+/// How long a daemon that is just ending may hold a port.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The ports of all containers, by container id.
 #[derive(Debug, Default)]
@@ -78,14 +81,27 @@ impl Ports {
         Ok(all)
     }
 
-    /// Takes exactly these again, after a restart.
-    pub fn reserve_again(&self, ports: &[BoundPort]) -> Result<Reserved, PortError> {
+    /// Takes exactly these again, after a restart. The sockets of a daemon that is just ending may still hold them: a
+    /// short wait. One that stays taken is published all the same (the container has had it all the time), but not held.
+    pub fn reserve_again(&self, ports: &[BoundPort]) -> Reserved {
+        let deadline = Instant::now() + PATIENCE;
         let mut all = Reserved(Vec::new());
         for port in ports {
-            let door = self.hold(port.protocol, port.host_ip, port.host_port, &all)?;
+            let door = loop {
+                match self.hold(port.protocol, port.host_ip, port.host_port, &all) {
+                    Ok(door) => break door,
+                    Err(PortError::Bind(..)) if Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "a published port cannot be held after the restart");
+                        break None;
+                    }
+                }
+            };
             all.0.push((*port, door));
         }
-        Ok(all)
+        all
     }
 
     fn reserve_one(&self, wish: &PortBinding, so_far: &Reserved) -> Result<Vec<(BoundPort, Option<Door>)>, PortError> {

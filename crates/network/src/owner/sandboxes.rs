@@ -114,13 +114,9 @@ impl Owner {
         if e.ports.is_empty() {
             return;
         }
-        match self.ports.reserve_again(&e.ports) {
-            Ok(reserved) => {
-                let to: Vec<IpAddr> = e.addresses.iter().map(|(a, _)| *a).collect();
-                self.ports.publish(container, reserved, &to, &self.relay);
-            }
-            Err(error) => tracing::error!(container, %error, "a published port was taken while the daemon was away"),
-        }
+        let reserved = self.ports.reserve_again(&e.ports);
+        let to: Vec<IpAddr> = e.addresses.iter().map(|(a, _)| *a).collect();
+        self.ports.publish(container, reserved, &to, &self.relay);
     }
 
     /// Puts host sides that belong on a bridge back there. How many had come off.
