@@ -14,7 +14,7 @@ use super::make_task;
 use super::slot::{Slot, SlotKey, slots};
 use crate::draft::Draft;
 use crate::enforce;
-use crate::update::blocks_start_first;
+use crate::update::{blocks_start_first, is_current};
 use crate::memory::PlannerMemory;
 use model::{
     Availability, DesiredState, NodeState, RestartCondition, RestartPolicy, Service, Task, TaskState, Timestamp,
@@ -89,6 +89,9 @@ pub(crate) fn is_finished(draft: &Draft<'_>, service: &Service, slot: &Slot) -> 
 
 /// Retires live tasks that have ended or are lost, and makes their successors.
 pub(crate) fn replace(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, slot: &Slot) {
+    if slot.live.len() > 1 {
+        keep_one(draft, service, slot);
+    }
     let mut alive = slot.live.len();
     for task in &slot.live {
         let fate = fate(draft, service, task);
@@ -125,6 +128,16 @@ pub(crate) fn replace(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, s
             _ => task.status.state >= TaskState::Assigned,
         };
         make_task(draft, service, key, if held { DesiredState::Ready } else { wanted });
+    }
+}
+
+/// Of two good tasks in a slot (a node was drained and taken back, say) one that runs stays.
+fn keep_one(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
+    let good = |t: &&std::sync::Arc<Task>| is_current(draft, service, t) && fate(draft, service, t) == Fate::Lives;
+    let good: Vec<_> = slot.live.iter().filter(good).collect();
+    let Some(keep) = good.iter().rev().find(|t| t.status.state == TaskState::Running) else { return };
+    for task in good.iter().filter(|t| t.id != keep.id) {
+        draft.stop(task, DesiredState::Shutdown);
     }
 }
 

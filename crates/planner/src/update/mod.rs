@@ -17,4 +17,5 @@
 mod dirty;
 mod rollout;
 
+pub(crate) use dirty::is_current;
 pub(crate) use rollout::{blocks_start_first, run};

@@ -83,6 +83,7 @@ impl World {
     /// Ends all mishaps and lets the swarm come to rest.
     pub fn heal(&mut self) {
         self.faults = Faults::NONE;
+        self.all_active();
         for agent in self.agents.values_mut() {
             agent.cut_off_until = None;
             agent.off_until = None;
@@ -258,7 +259,7 @@ impl World {
     pub fn user(&mut self, networks: &[NetworkId]) {
         let dice = &mut self.swarm.dice;
         let ids: Vec<_> = self.swarm.tables.services().map(|s| s.id.clone()).collect();
-        match dice.below(10) {
+        match dice.below(12) {
             0..=2 if ids.len() < 6 => {
                 let name = format!("s{}", dice.below(1_000_000));
                 let mut spec = web(&name, dice.below(6));
@@ -302,7 +303,22 @@ impl World {
                 let id = ids[dice.below(ids.len() as u64) as usize].clone();
                 self.swarm.remove(id);
             }
+            10 => {
+                let n = dice.below(self.agents.len() as u64);
+                let availability = match dice.below(3) {
+                    0 => Availability::Pause,
+                    _ => Availability::Drain,
+                };
+                self.swarm.change_node(&format!("n{n}"), |node| node.spec.availability = availability);
+            }
+            11 => self.all_active(),
             _ => {}
+        }
+    }
+
+    fn all_active(&mut self) {
+        for n in 0..self.agents.len() {
+            self.swarm.change_node(&format!("n{n}"), |node| node.spec.availability = Availability::Active);
         }
     }
 

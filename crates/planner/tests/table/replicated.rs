@@ -143,6 +143,14 @@ fn a_service_that_updates_start_first_leaves_a_drained_node_start_first() {
         swarm.settle();
         assert_eq!(swarm.tables.task(&old.id).unwrap().desired, DesiredState::Running);
     }
+    // Taken back before that, the node keeps the old one, and the new one is not needed.
+    let kept = swarm.tables.clone();
+    swarm.change_node(&name, |n| n.spec.availability = Availability::Active);
+    swarm.obey();
+    assert_eq!(swarm.ids(&swarm.live(&service)), [old.id.clone()]);
+    swarm.tables = kept;
+    swarm.memory = Default::default();
+
     swarm.report(&new.id, TaskState::Running);
     swarm.settle();
     assert_eq!(swarm.tables.task(&old.id).unwrap().desired, DesiredState::Shutdown);
