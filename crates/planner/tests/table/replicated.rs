@@ -147,7 +147,7 @@ fn a_service_that_updates_start_first_leaves_a_drained_node_start_first() {
     let kept = swarm.tables.clone();
     swarm.change_node(&name, |n| n.spec.availability = Availability::Active);
     swarm.obey();
-    assert_eq!(swarm.ids(&swarm.live(&service)), [old.id.clone()]);
+    assert_eq!(swarm.ids(&swarm.live(&service)), std::slice::from_ref(&old.id));
     swarm.tables = kept;
     swarm.memory = Default::default();
 
@@ -155,7 +155,7 @@ fn a_service_that_updates_start_first_leaves_a_drained_node_start_first() {
     swarm.settle();
     assert_eq!(swarm.tables.task(&old.id).unwrap().desired, DesiredState::Shutdown);
     swarm.obey();
-    assert_eq!(swarm.ids(&swarm.live(&service)), [new.id.clone()]);
+    assert_eq!(swarm.ids(&swarm.live(&service)), std::slice::from_ref(&new.id));
 }
 
 #[test]
