@@ -25,8 +25,10 @@ use wire::Refusal;
 
 use crate::socket::{Shared, Socket};
 
-/// Headers may take so long to arrive.
-const HEADERS_WITHIN: Duration = Duration::from_secs(60);
+/// A request's head may take so long to arrive, and a kept connection may be idle so long (Docker's own limit).
+const HEADERS_WITHIN: Duration = Duration::from_secs(300);
+/// A TLS handshake may take so long.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(30);
 /// A listener that cannot accept (no file descriptors left) tries again after this.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -158,7 +160,7 @@ impl Server {
             };
             let (server, stop) = (self.clone(), stop.clone());
             tokio::spawn(async move {
-                match tokio::time::timeout(HEADERS_WITHIN, acceptor.accept(Shared(socket.clone()))).await {
+                match tokio::time::timeout(HANDSHAKE_WITHIN, acceptor.accept(Shared(socket.clone()))).await {
                     Ok(Ok(stream)) => server.connection(stream, socket, stop).await,
                     Ok(Err(e)) => tracing::debug!(error = %e, "a TLS client was turned away"),
                     Err(_) => tracing::debug!("a TLS client did not finish its handshake"),

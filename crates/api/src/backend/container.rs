@@ -188,8 +188,8 @@ pub struct ExecStartQuery {
 pub trait Execs: Send + Sync + 'static {
     /// Prepares one; gives its id (64 digits). 409 when the container does not run.
     async fn create(&self, container: &str, config: ExecConfig) -> Answer<String>;
-    /// Runs it. `None` when detached. What the runtime says of a failure (126, 127) may be refused, too: after the
-    /// connection was handed over it is written to the client's stdout as Docker does. 409 when it has run already.
+    /// Runs it. `None` when detached. Called after the connection was handed over (`api` has asked [`Self::inspect`] whether
+    /// it exists and has not run): what is refused here (126, 127) is written to the client's stdout, as Docker does.
     async fn start(&self, id: &str, how: ExecStartQuery) -> Answer<Option<Attached>>;
     /// Size of its terminal.
     async fn resize(&self, id: &str, height: u16, width: u16) -> Answer<()>;

@@ -16,13 +16,25 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-type Stdin = Option<Box<dyn AsyncWrite + Send + Unpin>>;
+/// A process's stdin, if it takes any.
+pub type Stdin = Option<Box<dyn AsyncWrite + Send + Unpin>>;
 
 /// Hands the connection over to a process.
 pub fn process(request: Request, attached: Attached, version: ApiVersion) -> Response {
-    let tty = attached.tty;
-    let output = attached.output.map(move |(stream, bytes)| encode(tty, stream, bytes)).boxed();
-    raw(request, attached.stdin, output, frame::content_type(tty, version))
+    process_later(request, attached.tty, version, std::future::ready(attached))
+}
+
+/// The same for a process that is started once the answer's head is out. Docker does it in this order, and clients that
+/// read the head through a buffer (the Python SDK) lose output that comes together with it.
+pub fn process_later<F>(request: Request, tty: bool, version: ApiVersion, start: F) -> Response
+where
+    F: Future<Output = Attached> + Send + 'static,
+{
+    let streams = async move {
+        let attached = start.await;
+        (attached.stdin, attached.output.map(move |(stream, bytes)| encode(tty, stream, bytes)).boxed())
+    };
+    raw(request, streams, frame::content_type(tty, version))
 }
 
 fn encode(tty: bool, stream: StdStream, bytes: Bytes) -> Bytes {
@@ -30,12 +42,10 @@ fn encode(tty: bool, stream: StdStream, bytes: Bytes) -> Bytes {
 }
 
 /// Hands the connection over to two byte streams: what the client sends, and what it gets.
-pub fn raw(
-    mut request: Request,
-    stdin: Stdin,
-    output: BoxStream<'static, Bytes>,
-    content_type: &'static str,
-) -> Response {
+pub fn raw<F>(mut request: Request, streams: F, content_type: &'static str) -> Response
+where
+    F: Future<Output = (Stdin, BoxStream<'static, Bytes>)> + Send + 'static,
+{
     let asked = request.headers().contains_key(header::UPGRADE);
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().filter(|_| asked);
     let mut response = match upgrade {
@@ -43,6 +53,7 @@ pub fn raw(
             tokio::spawn(async move {
                 match upgrade.await {
                     Ok(io) => {
+                        let (stdin, output) = streams.await;
                         let (reader, writer) = tokio::io::split(TokioIo::new(io));
                         pump(reader, writer, stdin, output).await;
                     }
@@ -57,9 +68,12 @@ pub fn raw(
         }
         None => {
             let input = request.into_body().into_data_stream();
-            let feeder = tokio::spawn(feed(input, stdin)).abort_handle();
-            let output = EndsWith { inner: output, _guard: AbortOnDrop(feeder) };
-            Response::new(Body::from_stream(output.map(Ok::<_, std::io::Error>)))
+            let output = futures::stream::once(async move {
+                let (stdin, output) = streams.await;
+                let feeder = tokio::spawn(feed(input, stdin)).abort_handle();
+                EndsWith { inner: output, _guard: AbortOnDrop(feeder) }
+            });
+            Response::new(Body::from_stream(output.flatten().map(Ok::<_, std::io::Error>)))
         }
     };
     answer::set_type(&mut response, content_type);

@@ -9,7 +9,6 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use wire::Refusal;
-use wire::RefusalKind;
 use wire::engine::container::IdResponse;
 use wire::engine::exec::{ExecConfig, ExecStart};
 
@@ -40,20 +39,29 @@ async fn start(State(app): Here, Path(id): Path<String>, version: ApiVersion, mu
     }
     let state = app.execs.inspect(&id).await?;
     let how = ExecStartQuery { detach: options.detach, console_size: options.console_size };
-    let attached = match app.execs.start(&id, how).await {
-        Ok(a) => a,
-        // What the runtime says reaches the client's terminal, as with Docker.
-        Err(e) if !how.detach && !matches!(e.kind, RefusalKind::NotFound | RefusalKind::Conflict) => {
-            let text = Bytes::from(format!("{}\r\n", e.message));
-            let output = stream::once(async { (StdStream::Stdout, text) }).boxed();
-            Some(Attached { tty: state.process_config.tty, stdin: None, output })
-        }
-        Err(e) => return Err(e.into()),
-    };
-    match attached {
-        Some(attached) => Ok(hijack::process(request, attached, version)),
-        None => ok(),
+    if how.detach {
+        app.execs.start(&id, how).await?;
+        return ok();
     }
+    if state.running {
+        return Err(Refusal::conflict(format!("exec command {id} is already running")).into());
+    }
+    if state.exit_code.is_some() {
+        return Err(Refusal::conflict(format!("exec command {id} has already run")).into());
+    }
+    let tty = state.process_config.tty;
+    let start = async move {
+        match app.execs.start(&id, how).await {
+            Ok(Some(attached)) => attached,
+            Ok(None) => Attached { tty, stdin: None, output: stream::empty().boxed() },
+            // What the runtime says reaches the client's terminal, as with Docker.
+            Err(e) => {
+                let text = Bytes::from(format!("{}\r\n", e.message));
+                Attached { tty, stdin: None, output: stream::once(async { (StdStream::Stdout, text) }).boxed() }
+            }
+        }
+    };
+    Ok(hijack::process_later(request, tty, version, start))
 }
 
 async fn resize(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {

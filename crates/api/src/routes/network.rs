@@ -120,10 +120,11 @@ async fn create(State(app): Here, request: Request) -> Reply {
         }
         return created(&app.networks.create_local(wish).await?);
     }
-    if app.system.swarm_role() == SwarmRole::Worker && !parts.extensions.get::<Forwarded>().is_some_and(|f| f.0) {
-        if let Some(answer) = forward(&app, Request::from_parts(parts, Body::from(bytes))).await {
-            return Ok(answer);
-        }
+    if app.system.swarm_role() == SwarmRole::Worker
+        && !parts.extensions.get::<Forwarded>().is_some_and(|f| f.0)
+        && let Some(answer) = forward(&app, Request::from_parts(parts, Body::from(bytes))).await
+    {
+        return Ok(answer);
     }
     if let Some(text) = crate::app::not_a_manager(app.system.swarm_role()) {
         // Docker answers 403 here, not 503.

@@ -50,7 +50,8 @@ impl System for Fake {
         Ok(DiskUsage::default())
     }
     async fn events(&self, since: Option<Timestamp>) -> Answer<EventFeed> {
-        let e = |typ, action| Event::new(typ, action, "abc", Default::default(), "local", now());
+        let earlier = Timestamp(now().0 - 1_000_000_000);
+        let e = |typ, action| Event::new(typ, action, "abc", Default::default(), "local", earlier);
         let past = if since.is_some() { vec![e("container", "start"), e("network", "create")] } else { vec![] };
         Ok(EventFeed { past, live: stream::pending().boxed() })
     }
@@ -100,6 +101,8 @@ impl Fake {
                     let _ = o.send((stream, bytes.clone()));
                 }
             };
+            // A process takes a moment; until then the client has read the answer's head.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             let words: Vec<&str> = argv.iter().map(String::as_str).collect();
             let code = match words.as_slice() {
                 ["echo", rest @ ..] => {
@@ -212,7 +215,10 @@ impl Containers for Fake {
             id,
             name: format!("/{}", p.name),
             config: p.config.clone(),
-            host_config: p.host_config.clone(),
+            host_config: HostConfig {
+                log_config: LogConfig { typ: "json-file".into(), ..Default::default() },
+                ..p.host_config.clone()
+            },
             state: ContainerState {
                 status: if p.started && exit.is_none() { "running" } else { "exited" }.into(),
                 running: p.started && exit.is_none(),
@@ -283,15 +289,21 @@ impl Containers for Fake {
         let id = self.find(id)?;
         let s = self.0.lock();
         let p = &s.processes[&id];
-        let lines: Vec<_> = p
-            .log
-            .lock()
-            .iter()
-            .filter(|(s, _)| if *s == StdStream::Stdout { q.stdout } else { q.stderr })
-            .map(|(stream, line)| Ok(LogLine { stream: *stream, time: Timestamp(1), line: line.clone(), attrs: BTreeMap::new() }))
-            .collect();
-        let lines = stream::iter(lines);
-        Ok(Logs { tty: p.config.tty, lines: if q.follow { lines.chain(stream::pending()).boxed() } else { lines.boxed() } })
+        let (log, tty, mut exit) = (p.log.clone(), p.config.tty, p.exit.subscribe());
+        // A followed log is told whole when the process has ended.
+        let told = async move {
+            if q.follow {
+                let _ = exit.wait_for(Option::is_some).await;
+            }
+            let lines: Vec<_> = log
+                .lock()
+                .iter()
+                .filter(|(s, _)| if *s == StdStream::Stdout { q.stdout } else { q.stderr })
+                .map(|(stream, line)| Ok(LogLine { stream: *stream, time: Timestamp(1), line: line.clone(), attrs: BTreeMap::new() }))
+                .collect();
+            stream::iter(lines)
+        };
+        Ok(Logs { tty, lines: stream::once(told).flatten().boxed() })
     }
     async fn attach(&self, id: &str, q: AttachQuery) -> Answer<Attached> {
         let id = self.find(id)?;
@@ -414,7 +426,7 @@ impl Images for Fake {
         Ok(vec![image("busybox:latest", 1), image("alpine:latest", 2)])
     }
     async fn inspect(&self, name: &str) -> Answer<ImageInspect> {
-        if !name.ends_with("busybox") && !name.starts_with("busybox") {
+        if !name.ends_with("busybox") && !name.starts_with("busybox") && !name.starts_with("sha256:") {
             return Err(Refusal::not_found(format!("No such image: {name}")));
         }
         let config = ImageConfig { cmd: StrSlice(Some(vec!["sh".into()])), ..Default::default() };
