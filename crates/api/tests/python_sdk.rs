@@ -77,7 +77,7 @@ assert c.nodes.list(filters={"role": "manager"})[0].attrs["Spec"]["Role"] == "ma
 svc.remove()
 assert c.swarm.leave(force=True)
 try:
-    c.swarm.leave(force=True)
+    c.swarm.leave()
     assert False
 except docker.errors.APIError as x:
     assert x.status_code == 503
