@@ -2,6 +2,7 @@
 use super::{Dispatcher, NodeReport, Present};
 use cluster::store::UpdateError;
 use model::{NodeId, NodeState, StoreAction};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,11 @@ async fn mark_silent_nodes(d: &Dispatcher) {
     for node in &silent {
         tracing::warn!(%node, "heartbeat failure");
     }
+    // The sessions that are silent; one that opens while the rows are written is not.
+    let sessions: HashMap<NodeId, u64> = {
+        let open = d.shared.sessions.lock();
+        silent.iter().filter_map(|n| Some((n.clone(), open.get(n)?.number))).collect()
+    };
     let now = d.shared.store.now();
     let done = d
         .shared
@@ -86,11 +92,11 @@ async fn mark_silent_nodes(d: &Dispatcher) {
                 }
             }
             drop(present);
-            for node in &silent {
-                if !d.shared.present.lock().contains_key(node)
-                    && let Some(open) = d.shared.sessions.lock().remove(node)
-                {
-                    open.end.cancel();
+            for (node, number) in sessions {
+                let still_silent = !d.shared.present.lock().contains_key(&node);
+                let mut open = d.shared.sessions.lock();
+                if still_silent && open.get(&node).is_some_and(|o| o.number == number) {
+                    open.remove(&node).into_iter().for_each(|o| o.end.cancel());
                 }
             }
             d.move_barrier();
