@@ -212,7 +212,8 @@ impl Agent {
                     Err(e) => return Err(SessionEnd::Restart(e.to_string())),
                 }
             }
-            ToNode::AllApplied(revision) => drop(inner.all_applied.send_replace(revision)),
+            // A new leader starts lower; what was reached stays reached.
+            ToNode::AllApplied(revision) => inner.all_applied.send_modify(|r| *r = revision.max(*r)),
             ToNode::OpenTunnel { id, request } => {
                 if let Err(why) = inner.config.tunnels.open(id, request).await {
                     return Ok(Some(FromNode::TunnelRefused { id, why }));

@@ -149,6 +149,7 @@ impl Containers {
         let keys = if exec.config.tty { detach_keys(&exec.config.detach_keys).ok() } else { None };
         let wants_stdin = exec.config.attach_stdin;
         let mut io = handle.io;
+        let mut exit = handle.exit;
         let left = Arc::new(Notify::new());
         if let (Some(writer), true) = (io.stdin.take(), wants_stdin) {
             let left = left.clone();
@@ -178,8 +179,7 @@ impl Containers {
                     client = None;
                 }
             }
-            let id = exec.state.lock().runtime_id.clone();
-            let code = all.inner.base.runtime.exec_wait(&c.id, &id).await.map_or(137, |e| i64::from(e.code));
+            let code = i64::from(exit.wait().await.code);
             exec.state.lock().exit_code = Some(code);
             all.tell(&c, "exec_die", &[("execID", &exec.id), ("exitCode", &code.to_string())]);
             drop(client);

@@ -126,7 +126,7 @@ impl Containers {
                         let room = OUTPUT_MAX_BYTES.saturating_sub(output.len());
                         output.extend_from_slice(&chunk[..chunk.len().min(room)]);
                     }
-                    runtime.exec_wait(&c.id, &handle.exec_id).await.map_or(-1, |e| i64::from(e.code))
+                    i64::from(handle.exit.wait().await.code)
                 };
                 match tokio::time::timeout(timeout, run).await {
                     Ok(code) => (code, String::from_utf8_lossy(&output).into_owned()),
