@@ -47,9 +47,7 @@ fn a_full_service_survives_the_round_trip() {
     let model = spec(full).unwrap();
     let shown = convert::service_spec_out(&model);
     assert_eq!(shown.task_template.networks[0].target, id);
-    let mut again = convert::service_spec_in(&lenient::from_value(serde_json::to_value(&shown).unwrap()).unwrap(), &resolve).unwrap();
-    assert_eq!(again.task.container.as_ref().unwrap().isolation, "default");
-    again.task.container.as_mut().unwrap().isolation.clear();
+    let again = convert::service_spec_in(&lenient::from_value(serde_json::to_value(&shown).unwrap()).unwrap(), &resolve).unwrap();
     assert_eq!(model, again);
 }
 
@@ -93,4 +91,18 @@ fn swarm_settings_are_merged_not_replaced() {
     assert_eq!(base, again);
     let rotate = lenient::from_value(json!({"CAConfig":{"ForceRotate":1}})).unwrap();
     assert_eq!(convert::cluster_spec_merge(&mut base, &rotate).unwrap_err().kind, RefusalKind::Unimplemented);
+}
+
+/// What a client is shown and sends back must be the same spec, or every `service scale` would replace all tasks.
+#[test]
+fn a_spec_that_is_sent_back_as_it_was_shown_has_not_changed() {
+    let sent = r#"{"Name":"w","TaskTemplate":{"ContainerSpec":{"Image":"busybox:latest","Args":["sleep","9"],"DNSConfig":{}},
+        "Resources":{},"RestartPolicy":{"Delay":1000000000},"Placement":{},"ForceUpdate":0},
+        "Mode":{"Replicated":{"Replicas":5}},"EndpointSpec":{"Mode":"vip"}}"#;
+    let resolve = |_: &str| unreachable!("no networks");
+    let body: ServiceSpec = lenient::from_slice(sent.as_bytes()).unwrap();
+    let first = convert::service_spec_in(&body, &resolve).unwrap();
+    let shown = serde_json::to_vec(&convert::service_spec_out(&first)).unwrap();
+    let back: ServiceSpec = lenient::from_slice(&shown).unwrap();
+    assert_eq!(convert::service_spec_in(&back, &resolve).unwrap(), first);
 }

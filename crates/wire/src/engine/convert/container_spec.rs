@@ -46,7 +46,8 @@ pub fn container_spec_in(c: &es::ContainerSpec) -> Result<model::ContainerSpec, 
             .map(|u| model::Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft })
             .collect(),
         oom_score_adj: c.oom_score_adj,
-        isolation: c.isolation.clone(),
+        // One spelling of the default, or a client that sends back what it was shown would change the spec.
+        isolation: if c.isolation == "default" { String::new() } else { c.isolation.clone() },
     })
 }
 

@@ -152,7 +152,7 @@ pub(super) fn task_spec_in(
             .as_ref()
             .map(|l| model::LogDriver { name: l.name.clone(), options: l.options.clone() }),
         force_update: t.force_update,
-        runtime: t.runtime.clone(),
+        runtime: "container".to_owned(),
     })
 }
 
