@@ -1,9 +1,9 @@
 //! How fast the road is next to a plain veth, bridge and VXLAN overlay, between two nodes and within one. Everything
 //! happens in namespaces of its own. `cargo run --release -p datapath --example speed [seconds] [rounds]`; needs root
 //! and iperf3.
-#[path = "../tests/common/mod.rs"]
-mod common;
-use common::*;
+#[path = "../tests/world/mod.rs"]
+mod world;
+use world::*;
 use kernel::netns::NetNs;
 use std::io::{Read, Write};
 use std::net::TcpStream;

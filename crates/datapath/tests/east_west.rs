@@ -1,6 +1,6 @@
 //! Between containers: by address and by virtual address.
-mod common;
-use common::*;
+mod world;
+use world::*;
 use datapath::*;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};

@@ -1,6 +1,6 @@
 //! Restart, repair, clean-up, refusals to start, and the resolver's redirect.
-mod common;
-use common::*;
+mod world;
+use world::*;
 use datapath::*;
 use kernel::netlink::Netlink;
 use kernel::netns::NetNs;

@@ -1,6 +1,6 @@
 //! Published ports: from outside, through any node, with the client's address kept.
-mod common;
-use common::*;
+mod world;
+use world::*;
 use datapath::*;
 use model::Protocol;
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 //! The cost of a plan follows the change. The limits are generous (debug builds on small machines); the point is that
-//! something quadratic would miss them by far.
+//! something quadratic would miss them by far. `examples/scale.rs` measures the same at full size.
 use crate::fixture::*;
 use model::*;
 use std::time::{Duration, Instant};
@@ -11,48 +11,34 @@ fn one_changed_service_among_thousands_is_planned_alone() {
         swarm.service(web(&format!("s{n}"), 1));
     }
     swarm.settle();
-    let one = swarm.service(web("one", 1));
-    let begin = Instant::now();
-    let plan = swarm.plan();
-    let took = begin.elapsed();
-    assert_eq!(plan.actions.len(), 1);
-    swarm.tables.apply(plan.actions, swarm.now).unwrap();
-    assert_eq!(swarm.tasks(&one).len(), 1);
-    assert!(took < Duration::from_millis(50), "{took:?}");
+    // The best of a few: another test may hold the processor during any one of them.
+    let mut best = Duration::MAX;
+    for n in 0..5 {
+        let one = swarm.service(web(&format!("one{n}"), 1));
+        let begin = Instant::now();
+        let plan = swarm.plan();
+        best = best.min(begin.elapsed());
+        assert_eq!(plan.actions.len(), 1);
+        swarm.tables.apply(plan.actions, swarm.now).unwrap();
+        assert_eq!(swarm.tasks(&one).len(), 1);
+        swarm.settle();
+    }
+    assert!(best < Duration::from_millis(50), "{best:?}");
 }
 
-/// `cargo test --release -p planner -- --ignored --nocapture` prints the numbers.
 #[test]
-#[ignore = "a measurement, for release builds"]
-fn a_hundred_thousand_tasks_on_a_thousand_nodes() {
-    for (services, replicas) in [(100, 1000), (10, 10_000), (10_000, 10)] {
-        let mut swarm = Swarm::new(0);
-        let small = swarm.tables.ingress().unwrap().id.clone();
-        swarm.remove(small);
-        for n in 0..1000 {
-            swarm.add_node(&format!("n{n}"));
-        }
-        for n in 0..services {
-            swarm.service(web(&format!("s{n}"), replicas));
-        }
-        let (mut planning, mut applying, mut longest) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
-        loop {
-            let begin = Instant::now();
-            let plan = swarm.plan();
-            planning += begin.elapsed();
-            longest = longest.max(begin.elapsed());
-            if plan.actions.is_empty() {
-                break;
-            }
-            let begin = Instant::now();
-            swarm.tables.apply(plan.actions, swarm.now).unwrap();
-            applying += begin.elapsed();
-        }
-        assert_eq!(swarm.tables.tasks().filter(|t| t.status.state == TaskState::Assigned).count(), 100_000);
-        println!("{services} x {replicas}: planned in {planning:?} (longest {longest:?}), applied in {applying:?}");
-        swarm.service(web("one", 1));
-        let begin = Instant::now();
-        assert_eq!(swarm.plan().actions.len(), 1);
-        println!("one more service: {:?}", begin.elapsed());
+fn a_large_service_is_placed_evenly() {
+    let mut swarm = Swarm::new(0);
+    for n in 0..200 {
+        swarm.add_node(&format!("n{n}"));
     }
+    let big = swarm.service(web("big", 4000));
+    swarm.settle();
+    let mut per_node = std::collections::BTreeMap::new();
+    for task in swarm.tasks(&big) {
+        assert!(task.status.state >= TaskState::Assigned, "{:?}", task.status);
+        *per_node.entry(task.node.clone()).or_insert(0) += 1;
+    }
+    assert_eq!(per_node.len(), 200);
+    assert!(per_node.values().all(|&n| n == 20), "{per_node:?}");
 }
