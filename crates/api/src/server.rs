@@ -138,7 +138,12 @@ impl Server {
     }
 
     /// Serves a TCP socket until told to stop, with TLS if configured.
-    pub async fn serve_tcp(self, listener: TcpListener, tls: Option<Arc<rustls::ServerConfig>>, stop: CancellationToken) {
+    pub async fn serve_tcp(
+        self,
+        listener: TcpListener,
+        tls: Option<Arc<rustls::ServerConfig>>,
+        stop: CancellationToken,
+    ) {
         let acceptor = tls.map(tokio_rustls::TlsAcceptor::from);
         loop {
             let stream = tokio::select! {

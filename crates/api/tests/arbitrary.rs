@@ -34,16 +34,29 @@ fn value() -> impl Strategy<Value = serde_json::Value> {
         Just("9223372036854775807/1".into()),
     ];
     let key = prop_oneof![
-        Just("Spec".to_owned()), Just("TaskTemplate".to_owned()), Just("ContainerSpec".to_owned()), Just("Mounts".to_owned()),
-        Just("HostConfig".to_owned()), Just("PortBindings".to_owned()), Just("IPAM".to_owned()), Just("Config".to_owned()),
-        Just("Subnet".to_owned()), Just("EndpointSpec".to_owned()), Just("Ports".to_owned()), Just("Cmd".to_owned()),
-        Just("Name".to_owned()), Just("ConsoleSize".to_owned()), Just("Driver".to_owned()), Just("Mode".to_owned()),
+        Just("Spec".to_owned()),
+        Just("TaskTemplate".to_owned()),
+        Just("ContainerSpec".to_owned()),
+        Just("Mounts".to_owned()),
+        Just("HostConfig".to_owned()),
+        Just("PortBindings".to_owned()),
+        Just("IPAM".to_owned()),
+        Just("Config".to_owned()),
+        Just("Subnet".to_owned()),
+        Just("EndpointSpec".to_owned()),
+        Just("Ports".to_owned()),
+        Just("Cmd".to_owned()),
+        Just("Name".to_owned()),
+        Just("ConsoleSize".to_owned()),
+        Just("Driver".to_owned()),
+        Just("Mode".to_owned()),
         ".{0,4}",
     ];
     leaf.prop_recursive(4, 48, 6, move |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..4).prop_map(serde_json::Value::Array),
-            proptest::collection::vec((key.clone(), inner), 0..6).prop_map(|kv| serde_json::Value::Object(kv.into_iter().collect())),
+            proptest::collection::vec((key.clone(), inner), 0..6)
+                .prop_map(|kv| serde_json::Value::Object(kv.into_iter().collect())),
         ]
     })
 }

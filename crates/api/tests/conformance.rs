@@ -208,7 +208,8 @@ async fn the_swarm_s_nouns() {
     assert_eq!(swarm["JoinTokens"]["Worker"], "SWMTKN-1-w");
     assert_eq!(swarm["Spec"]["Raft"]["ElectionTick"], 10);
     assert!(swarm.get("RootCaKey").is_none() && !swarm.to_string().contains("secret"));
-    let net = call(&r.socket, "POST", "/networks/create", r#"{"Name":"tover","Driver":"overlay","Attachable":true}"#).await;
+    let net =
+        call(&r.socket, "POST", "/networks/create", r#"{"Name":"tover","Driver":"overlay","Attachable":true}"#).await;
     let net = net.json()["Id"].as_str().unwrap().to_owned();
     assert_eq!(net.len(), 25);
     let spec = json!({"Name":"web","Labels":{"tier":"front"},"TaskTemplate":{"ContainerSpec":{"Image":"busybox"},"Networks":[{"Target":"tover"}]},
@@ -227,11 +228,16 @@ async fn the_swarm_s_nouns() {
     let s = call(&r.socket, "GET", "/services/web", "").await.json();
     assert_eq!((&s["ID"], &s["Spec"]["TaskTemplate"]["Networks"][0]["Target"]), (&json!(id), &json!(net)));
     assert!(s["Spec"].get("UpdateConfig").is_none());
-    assert_eq!(s["Endpoint"]["Ports"][0], json!({"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"}));
+    assert_eq!(
+        s["Endpoint"]["Ports"][0],
+        json!({"Protocol":"tcp","TargetPort":80,"PublishedPort":8080,"PublishMode":"ingress"})
+    );
     let s = call(&r.socket, "GET", "/services/web?insertDefaults=true", "").await.json();
     assert_eq!(s["Spec"]["UpdateConfig"]["Parallelism"], 1);
     assert_eq!(s["Spec"]["TaskTemplate"]["ContainerSpec"]["StopGracePeriod"], 10_000_000_000i64);
-    let list = call(&r.socket, "GET", &format!("/services?status=true&filters={}", q(json!({"name":{"we":true}}))), "").await.json();
+    let list = call(&r.socket, "GET", &format!("/services?status=true&filters={}", q(json!({"name":{"we":true}}))), "")
+        .await
+        .json();
     assert_eq!(list[0]["ServiceStatus"], json!({"RunningTasks":2,"DesiredTasks":2,"CompletedTasks":0}));
     let none = call(&r.socket, "GET", &format!("/services?filters={}", q(json!({"mode":["global"]}))), "").await.json();
     assert_eq!(none, json!([]));
@@ -275,7 +281,9 @@ async fn the_swarm_s_nouns() {
     assert_eq!(a.status, 400);
 
     for noun in ["secrets", "configs"] {
-        let a = call(&r.socket, "POST", &format!("/{noun}/create"), r#"{"Name":"n","Labels":{"l":"1"},"Data":"aGVsbG8="}"#).await;
+        let a =
+            call(&r.socket, "POST", &format!("/{noun}/create"), r#"{"Name":"n","Labels":{"l":"1"},"Data":"aGVsbG8="}"#)
+                .await;
         assert_eq!(a.status, 201);
         let shown = call(&r.socket, "GET", &format!("/{noun}/n"), "").await.json();
         assert_eq!(shown["Spec"]["Labels"], json!({"l":"1"}));
@@ -351,7 +359,13 @@ async fn tunnelled_requests_need_no_socket() {
     use axum::body::Body;
     let r = fake::run();
     call(&r.socket, "POST", "/containers/create?name=c1", r#"{"Image":"b","Cmd":["sleep"]}"#).await;
-    let a = call(&r.socket, "POST", "/containers/c1/exec", r#"{"Cmd":["cat"],"AttachStdin":true,"AttachStdout":true,"Tty":true}"#).await;
+    let a = call(
+        &r.socket,
+        "POST",
+        "/containers/c1/exec",
+        r#"{"Cmd":["cat"],"AttachStdin":true,"AttachStdout":true,"Tty":true}"#,
+    )
+    .await;
     let id = a.json()["Id"].as_str().unwrap().to_owned();
     // The body: the options, then stdin.
     let chunks = ["{\"Det", "ach\":false}hel", "lo"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c)));

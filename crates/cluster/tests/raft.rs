@@ -1,8 +1,8 @@
 //! The replicated store on real files.
 mod support;
 
-use std::process::{Command, Stdio};
 use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::*;
@@ -151,7 +151,8 @@ async fn three_managers_survive_the_loss_of_the_leader_and_do_not_mind_its_retur
     }
     assert_eq!(a.raft().voters().len(), 3);
     for s in &stores {
-        eventually("the newcomers have everything", Duration::from_secs(5), || s.tables().configs().count() == 100).await;
+        eventually("the newcomers have everything", Duration::from_secs(5), || s.tables().configs().count() == 100)
+            .await;
     }
 
     wires.cut.lock().unwrap().insert("a".into());

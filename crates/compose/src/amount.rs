@@ -40,8 +40,15 @@ mod tests {
     #[test]
     fn sizes_are_read_as_docker_reads_them() {
         let table = [
-            ("0", 0), ("32", 32), ("32b", 32), ("32k", 32768), ("32KiB", 32768), ("32 kb", 32768), ("50M", 50 << 20),
-            ("1.5g", 3 << 29), ("2t", 2 << 40),
+            ("0", 0),
+            ("32", 32),
+            ("32b", 32),
+            ("32k", 32768),
+            ("32KiB", 32768),
+            ("32 kb", 32768),
+            ("50M", 50 << 20),
+            ("1.5g", 3 << 29),
+            ("2t", 2 << 40),
         ];
         for (text, wanted) in table {
             assert_eq!(bytes(text), Some(wanted), "{text}");

@@ -28,9 +28,9 @@ fn walk(source: &Source, value: &mut Value, path: &str, env: Env<'_>) -> Result<
                 place: Place::in_source(source, path),
                 message: match e {
                     Failure::Required(message) => message,
-                    Failure::Format => format!(
-                        "invalid interpolation format: {text:?}. You may need to escape any $ with another $."
-                    ),
+                    Failure::Format => {
+                        format!("invalid interpolation format: {text:?}. You may need to escape any $ with another $.")
+                    }
                 },
             })?;
         }
@@ -129,7 +129,10 @@ fn braced(inner: &str, env: Env<'_>, depth: usize) -> Result<String, Failure> {
         Some('+') => set.map_or(Ok(String::new()), |_| word(&operator[1..])),
         Some('?') => match set {
             Some(value) => Ok(value),
-            None => Err(Failure::Required(format!("required variable {name} is missing a value: {}", word(&operator[1..])?))),
+            None => Err(Failure::Required(format!(
+                "required variable {name} is missing a value: {}",
+                word(&operator[1..])?
+            ))),
         },
         _ => Err(Failure::Format),
     }

@@ -22,8 +22,8 @@ mod source;
 pub use error::ComposeError;
 
 use model::{
-    ConfigId, FileTarget, Labels, NetworkAttachmentConfig, NetworkSpec, NetworkTarget, SecretId, SecretReference,
-    SecretSpec, ConfigReference, ConfigSpec, ServiceSpec,
+    ConfigId, ConfigReference, ConfigSpec, FileTarget, Labels, NetworkAttachmentConfig, NetworkSpec, NetworkTarget,
+    SecretId, SecretReference, SecretSpec, ServiceSpec,
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -198,8 +198,7 @@ pub fn load(sources: &[Source], around: &Surroundings<'_>) -> Result<Stack, Comp
     }
     let warnings = schema::warnings(&files);
     let whole = merge::all(files);
-    let mut stack =
-        convert::stack(&whole, around).map_err(|e| e.in_file(sources))?;
+    let mut stack = convert::stack(&whole, around).map_err(|e| e.in_file(sources))?;
     stack.warnings.splice(0..0, warnings);
     Ok(stack)
 }

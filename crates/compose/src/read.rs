@@ -110,7 +110,9 @@ impl<'v> At<'v> {
     /// A whole number.
     pub fn whole(&self) -> Read<i64> {
         let number = match self.value {
-            Value::Number(n) => n.as_i64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64)),
+            Value::Number(n) => {
+                n.as_i64().or_else(|| n.as_f64().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64))
+            }
             Value::String(s) => s.trim().parse().ok(),
             _ => None,
         };
@@ -140,7 +142,9 @@ impl<'v> At<'v> {
         let text = self.text()?;
         match model::time::parse_duration(&text) {
             Some(d) => Ok(d),
-            None => self.wrong(format!("invalid duration \"{text}\": a number with ns, us, ms, s, m or h is expected, as in \"1m30s\"")),
+            None => self.wrong(format!(
+                "invalid duration \"{text}\": a number with ns, us, ms, s, m or h is expected, as in \"1m30s\""
+            )),
         }
     }
 
@@ -158,7 +162,10 @@ impl<'v> At<'v> {
 
     /// A mapping of texts; null values are empty.
     pub fn text_map(&self) -> Read<BTreeMap<String, String>> {
-        self.entries()?.into_iter().map(|(k, v)| Ok((k, if v.value.is_null() { String::new() } else { v.text()? }))).collect()
+        self.entries()?
+            .into_iter()
+            .map(|(k, v)| Ok((k, if v.value.is_null() { String::new() } else { v.text()? })))
+            .collect()
     }
 
     /// A mapping, or a list of `K=V`. `None`: no value was given.

@@ -71,16 +71,10 @@ const SERVICE: Shape = Keys(&[
     ("logging", Keys(&[("driver", Any), ("options", Any)])),
     ("mac_address", Any),
     ("network_mode", Any),
-    (
-        "networks",
-        Each(&Keys(&[("aliases", Any), ("driver_opts", Any), ("ipv4_address", Any), ("ipv6_address", Any)])),
-    ),
+    ("networks", Each(&Keys(&[("aliases", Any), ("driver_opts", Any), ("ipv4_address", Any), ("ipv6_address", Any)]))),
     ("oom_score_adj", Any),
     ("pid", Any),
-    (
-        "ports",
-        List(&Keys(&[("name", Any), ("mode", Any), ("target", Any), ("published", Any), ("protocol", Any)])),
-    ),
+    ("ports", List(&Keys(&[("name", Any), ("mode", Any), ("target", Any), ("published", Any), ("protocol", Any)]))),
     ("privileged", Any),
     ("read_only", Any),
     ("restart", Any),
@@ -156,10 +150,7 @@ const NETWORK: Shape = Keys(&[
         Keys(&[
             ("driver", Any),
             ("options", Any),
-            (
-                "config",
-                List(&Keys(&[("subnet", Any), ("ip_range", Any), ("gateway", Any), ("aux_addresses", Any)])),
-            ),
+            ("config", List(&Keys(&[("subnet", Any), ("ip_range", Any), ("gateway", Any), ("aux_addresses", Any)]))),
         ]),
     ),
     ("external", EXTERNAL),
@@ -200,9 +191,8 @@ pub(crate) fn check(source: &Source, tree: &Value) -> Result<(), ComposeError> {
 
 fn walk(source: &Source, value: &Value, shape: &Shape, path: &str) -> Result<(), ComposeError> {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-    let refuse = |place: &str, message: String| {
-        Err(ComposeError::Shape { place: Place::in_source(source, place), message })
-    };
+    let refuse =
+        |place: &str, message: String| Err(ComposeError::Shape { place: Place::in_source(source, place), message });
     match (shape, value) {
         (Keys(keys), Value::Mapping(map)) => {
             for (key, value) in map {
@@ -275,8 +265,21 @@ pub(crate) fn forbid(_source: &Source, tree: &Value) -> Result<(), ComposeError>
 }
 
 const UNSUPPORTED: [&str; 15] = [
-    "build", "cgroup_parent", "cgroupns_mode", "devices", "domainname", "external_links", "ipc", "links",
-    "mac_address", "network_mode", "pid", "privileged", "security_opt", "shm_size", "userns_mode",
+    "build",
+    "cgroup_parent",
+    "cgroupns_mode",
+    "devices",
+    "domainname",
+    "external_links",
+    "ipc",
+    "links",
+    "mac_address",
+    "network_mode",
+    "pid",
+    "privileged",
+    "security_opt",
+    "shm_size",
+    "userns_mode",
 ];
 
 const DEPRECATED: [(&str, &str); 2] = [
@@ -296,8 +299,7 @@ pub(crate) fn warnings(files: &[Value]) -> Vec<String> {
         let list: Vec<_> = unsupported.into_iter().collect();
         warnings.push(format!("Ignoring unsupported options: {}", list.join(", ")));
     }
-    let deprecated: Vec<_> =
-        DEPRECATED.iter().filter(|(k, _)| has(k)).map(|(k, why)| format!("{k}: {why}")).collect();
+    let deprecated: Vec<_> = DEPRECATED.iter().filter(|(k, _)| has(k)).map(|(k, why)| format!("{k}: {why}")).collect();
     if !deprecated.is_empty() {
         warnings.push(format!("Ignoring deprecated options:\n\n{}", deprecated.join("\n\n")));
     }

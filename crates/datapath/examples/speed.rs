@@ -3,12 +3,12 @@
 //! and iperf3.
 #[path = "../tests/world/mod.rs"]
 mod world;
-use world::*;
 use kernel::netns::NetNs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use world::*;
 
 const NET: u32 = 4097;
 

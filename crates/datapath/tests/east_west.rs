@@ -1,10 +1,10 @@
 //! Between containers: by address and by virtual address.
 mod world;
-use world::*;
 use datapath::*;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::time::Instant;
+use world::*;
 
 const NET: u32 = 4097;
 const VIP: &str = "10.0.1.200";

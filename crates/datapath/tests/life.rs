@@ -1,12 +1,12 @@
 //! Restart, repair, clean-up, refusals to start, and the resolver's redirect.
 mod world;
-use world::*;
 use datapath::*;
 use kernel::netlink::Netlink;
 use kernel::netns::NetNs;
 use std::net::{TcpListener, UdpSocket};
 use std::process::Command;
 use std::sync::Arc;
+use world::*;
 
 const NET: u32 = 4097;
 

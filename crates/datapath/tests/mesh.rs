@@ -1,12 +1,12 @@
 //! Published ports: from outside, through any node, with the client's address kept.
 mod world;
-use world::*;
 use datapath::*;
 use model::Protocol;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::UdpSocket;
 use std::time::Instant;
+use world::*;
 
 const INGRESS: u32 = 4096;
 

@@ -18,9 +18,9 @@ pub fn hex_of(digest: &str) -> &str {
 
 /// Whether this is `sha256:` and 64 lower-case digits; such a text is safe as a file name.
 pub fn is_sha256(digest: &str) -> bool {
-    digest.strip_prefix("sha256:").is_some_and(|hex| {
-        hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    })
+    digest
+        .strip_prefix("sha256:")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)))
 }
 
 /// Chain ids of a stack of layers, bottom first: what Docker names when a layer goes.

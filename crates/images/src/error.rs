@@ -1,6 +1,9 @@
 //! What can go wrong with images, in Docker's sentences.
 use crate::reference::ReferenceError;
-use std::{io, path::{Path, PathBuf}};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// What kind of no an [`ImageError`] is; callers map it to an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +99,9 @@ pub enum ImageError {
         why: String,
     },
     /// The registry says no to a pull.
-    #[error("pull access denied for {0}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied")]
+    #[error(
+        "pull access denied for {0}, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
+    )]
     PullDenied(String),
     /// The registry says no to a push.
     #[error("{0}")]
@@ -121,7 +126,9 @@ pub enum ImageError {
         detail: String,
     },
     /// The registry's image is for another platform.
-    #[error("image with reference {name} was found but does not match the specified platform: wanted {wanted}, actual: {actual}")]
+    #[error(
+        "image with reference {name} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
+    )]
     WrongPlatform {
         /// Familiar reference.
         name: String,
@@ -164,10 +171,15 @@ impl ImageError {
     /// Which HTTP status this deserves.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoSuchImage(_) | Self::NoSuchRootfs(_) | Self::NoSuchPath { .. } | Self::ManifestUnknown { .. } | Self::RepositoryUnknown { .. }
-            | Self::NoPlatform(_) | Self::WrongPlatform { .. } | Self::TagDoesNotExist(_) | Self::PullDenied(_) => {
-                ErrorKind::NotFound
-            }
+            Self::NoSuchImage(_)
+            | Self::NoSuchRootfs(_)
+            | Self::NoSuchPath { .. }
+            | Self::ManifestUnknown { .. }
+            | Self::RepositoryUnknown { .. }
+            | Self::NoPlatform(_)
+            | Self::WrongPlatform { .. }
+            | Self::TagDoesNotExist(_)
+            | Self::PullDenied(_) => ErrorKind::NotFound,
             Self::Reference(_) | Self::InvalidArgument(_) => ErrorKind::Invalid,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Unauthorized(_) => ErrorKind::Unauthorized,

@@ -111,7 +111,8 @@ impl Images {
         platform: Option<Platform>,
     ) -> R<String> {
         let tar = reader(tar);
-        self.run(move |store| import::import(&store, tar, import::Import { reference, changes, message, platform })).await
+        self.run(move |store| import::import(&store, tar, import::Import { reference, changes, message, platform }))
+            .await
     }
 
     /// Loads the images of an archive (Docker's or an OCI layout); tells Docker's sentences, each with its line feed.
@@ -165,12 +166,24 @@ impl Images {
     }
 
     /// Fetches an image. `credentials` are for the reference's registry.
-    pub async fn pull(&self, reference: Reference, platform: Option<Platform>, credentials: Credentials, progress: ProgressSink) -> R<Arc<Image>> {
+    pub async fn pull(
+        &self,
+        reference: Reference,
+        platform: Option<Platform>,
+        credentials: Credentials,
+        progress: ProgressSink,
+    ) -> R<Arc<Image>> {
         registry::pull::pull(&self.store, reference.or_latest(), platform, credentials, progress).await
     }
 
     /// Fetches every tag of a repository.
-    pub async fn pull_all_tags(&self, repository: Reference, platform: Option<Platform>, credentials: Credentials, progress: ProgressSink) -> R<Vec<Arc<Image>>> {
+    pub async fn pull_all_tags(
+        &self,
+        repository: Reference,
+        platform: Option<Platform>,
+        credentials: Credentials,
+        progress: ProgressSink,
+    ) -> R<Vec<Arc<Image>>> {
         registry::pull::pull_all(&self.store, repository, platform, credentials, progress).await
     }
 
@@ -241,27 +254,47 @@ impl Images {
     /// Writes a tar of the container's whole tree.
     pub async fn export(&self, container_id: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> R<()> {
         let (container, mut out) = (container_id.to_owned(), writer(out));
-        let out = self.run(move |store| store.with_mounted(&container, |rootfs| files::export(&rootfs.merged, &mut out)).map(|()| out)).await?;
+        let out = self
+            .run(move |store| {
+                store.with_mounted(&container, |rootfs| files::export(&rootfs.merged, &mut out)).map(|()| out)
+            })
+            .await?;
         shut(out).await
     }
 
     /// What is at a path of the container.
     pub async fn stat_path(&self, container_id: &str, path: &str) -> R<PathStat> {
         let (container, path) = (container_id.to_owned(), path.to_owned());
-        self.run(move |store| store.with_mounted(&container, |rootfs| files::stat(&rootfs.merged, &container, &path))).await
+        self.run(move |store| store.with_mounted(&container, |rootfs| files::stat(&rootfs.merged, &container, &path)))
+            .await
     }
 
     /// Writes a tar of a file or directory of the container.
-    pub async fn copy_out(&self, container_id: &str, path: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> R<()> {
+    pub async fn copy_out(
+        &self,
+        container_id: &str,
+        path: &str,
+        out: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> R<()> {
         let (container, path, mut out) = (container_id.to_owned(), path.to_owned(), writer(out));
         let out = self
-            .run(move |store| store.with_mounted(&container, |rootfs| files::copy_out(&rootfs.merged, &container, &path, &mut out)).map(|()| out))
+            .run(move |store| {
+                store
+                    .with_mounted(&container, |rootfs| files::copy_out(&rootfs.merged, &container, &path, &mut out))
+                    .map(|()| out)
+            })
             .await?;
         shut(out).await
     }
 
     /// Unpacks a tar (plain, gzip or zstd) into a directory of the container.
-    pub async fn copy_in(&self, container_id: &str, path: &str, tar: impl AsyncRead + Send + Unpin + 'static, options: CopyOptions) -> R<()> {
+    pub async fn copy_in(
+        &self,
+        container_id: &str,
+        path: &str,
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        options: CopyOptions,
+    ) -> R<()> {
         let (container, path, tar) = (container_id.to_owned(), path.to_owned(), reader(tar));
         self.run(move |store| {
             let tar = decompressed(tar)?;
@@ -284,14 +317,25 @@ impl Images {
     }
 
     /// [`Self::copy_out`] of any tree.
-    pub async fn copy_out_of(tree: PathBuf, container_id: &str, path: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> R<()> {
+    pub async fn copy_out_of(
+        tree: PathBuf,
+        container_id: &str,
+        path: &str,
+        out: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> R<()> {
         let (container, path, mut out) = (container_id.to_owned(), path.to_owned(), writer(out));
         let out = blocking(move || files::copy_out(&tree, &container, &path, &mut out).map(|()| out)).await?;
         shut(out).await
     }
 
     /// [`Self::copy_in`] into any tree.
-    pub async fn copy_into(tree: PathBuf, container_id: &str, path: &str, tar: impl AsyncRead + Send + Unpin + 'static, options: CopyOptions) -> R<()> {
+    pub async fn copy_into(
+        tree: PathBuf,
+        container_id: &str,
+        path: &str,
+        tar: impl AsyncRead + Send + Unpin + 'static,
+        options: CopyOptions,
+    ) -> R<()> {
         let (container, path, tar) = (container_id.to_owned(), path.to_owned(), reader(tar));
         blocking(move || files::copy_in(&tree, &container, &path, decompressed(tar)?, options)).await
     }

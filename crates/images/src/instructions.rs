@@ -14,7 +14,8 @@ pub fn apply(config: &mut RunConfig, line: &str) -> Result<(), ImageError> {
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     let instruction = word.to_ascii_uppercase();
-    let needs = |least: &str| if rest.is_empty() { Err(bad(format!("{instruction} requires {least}"))) } else { Ok(()) };
+    let needs =
+        |least: &str| if rest.is_empty() { Err(bad(format!("{instruction} requires {least}"))) } else { Ok(()) };
     match instruction.as_str() {
         "CMD" => config.cmd = Some(command(rest)),
         "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
@@ -206,7 +207,13 @@ fn healthcheck(text: &str) -> Result<Healthcheck, ImageError> {
             "timeout" => check.timeout = nanos()?,
             "start-period" => check.start_period = nanos()?,
             "start-interval" => check.start_interval = nanos()?,
-            "retries" => check.retries = value.parse().ok().filter(|n| *n >= 0).ok_or_else(|| bad(format!("--retries must be at least 0, not {value:?}")))?,
+            "retries" => {
+                check.retries = value
+                    .parse()
+                    .ok()
+                    .filter(|n| *n >= 0)
+                    .ok_or_else(|| bad(format!("--retries must be at least 0, not {value:?}")))?
+            }
             _ => return Err(bad(format!("unknown flag: {name}"))),
         }
         rest = after.trim_start();

@@ -158,7 +158,6 @@ impl Reference {
             return self.name();
         }
         match self.path.strip_prefix(OFFICIAL) {
-
             Some(short) if !short.contains('/') => short.to_owned(),
             _ => self.path.clone(),
         }
@@ -231,13 +230,18 @@ fn is_hex64(text: &str) -> bool {
 fn is_algorithm(text: &str) -> bool {
     !text.is_empty()
         && text.split(['-', '_', '+', '.']).all(|part| {
-            part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+            part.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric())
         })
 }
 
 fn split_domain(name: &str) -> (String, String) {
     let (domain, remainder) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase) => (first, rest),
+        Some((first, rest))
+            if first.contains(['.', ':']) || first == "localhost" || first.chars().any(char::is_uppercase) =>
+        {
+            (first, rest)
+        }
         _ => (DEFAULT_DOMAIN, name),
     };
     let domain = if domain == LEGACY_DOMAIN { DEFAULT_DOMAIN } else { domain };
@@ -277,9 +281,9 @@ fn is_path(path: &str) -> bool {
         if !word(first) || !word(last) {
             return false;
         }
-        component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
-            matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
-        })
+        component
+            .split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            .all(|separator| matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
     })
 }
 

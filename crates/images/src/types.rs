@@ -173,7 +173,9 @@ impl Platform {
             ["linux"] => Some(Self::host()),
             [arch] => Some(Self { os: "linux".into(), architecture: normal(arch), variant: String::new() }),
             [os, arch] => Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: String::new() }),
-            [os, arch, variant] => Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: variant.into() }),
+            [os, arch, variant] => {
+                Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: variant.into() })
+            }
             _ => None,
         }
     }

@@ -5,7 +5,6 @@ mod support;
 use images::{Credentials, Images, Platform, Progress};
 use std::{
     collections::HashMap,
-
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -50,7 +49,8 @@ async fn answer(mut stream: TcpStream, shelf: Shared) -> Option<()> {
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: HashMap<String, String> = lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
+    let headers: HashMap<String, String> =
+        lines.filter_map(|l| l.split_once(": ")).map(|(k, v)| (k.to_lowercase(), v.to_owned())).collect();
     let length: usize = headers.get("content-length").and_then(|l| l.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
@@ -67,23 +67,40 @@ async fn answer(mut stream: TcpStream, shelf: Shared) -> Option<()> {
 
 type Reply = (&'static str, String, Vec<u8>);
 
-fn respond(method: &str, target: &str, headers: &HashMap<String, String>, body: Vec<u8>, shelf: &Shared) -> (Reply, bool) {
+fn respond(
+    method: &str,
+    target: &str,
+    headers: &HashMap<String, String>,
+    body: Vec<u8>,
+    shelf: &Shared,
+) -> (Reply, bool) {
     let mut shelf = shelf.lock().unwrap();
     let plain = |status, content: &str| ((status, String::new(), content.as_bytes().to_vec()), false);
     if let Some(password) = &shelf.password
         && headers.get("authorization") != Some(password)
     {
-        return (("401 Unauthorized", "WWW-Authenticate: Basic realm=\"test\"\r\n".into(), b"{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"authentication required\"}]}".to_vec()), false);
+        return (
+            (
+                "401 Unauthorized",
+                "WWW-Authenticate: Basic realm=\"test\"\r\n".into(),
+                b"{\"errors\":[{\"code\":\"UNAUTHORIZED\",\"message\":\"authentication required\"}]}".to_vec(),
+            ),
+            false,
+        );
     }
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     if path == "/v2/" {
         return plain("200 OK", "{}");
     }
     if let Some((_, digest)) = path.split_once("/blobs/sha256:") {
-        let Some(blob) = shelf.blobs.get(&format!("sha256:{digest}")).cloned() else { return plain("404 Not Found", "{\"errors\":[{\"code\":\"BLOB_UNKNOWN\"}]}") };
+        let Some(blob) = shelf.blobs.get(&format!("sha256:{digest}")).cloned() else {
+            return plain("404 Not Found", "{\"errors\":[{\"code\":\"BLOB_UNKNOWN\"}]}");
+        };
         let cut = method == "GET" && blob.len() > 1000 && shelf.cuts > 0;
         shelf.cuts -= u32::from(cut);
-        if let Some(from) = headers.get("range").and_then(|r| r.strip_prefix("bytes=")?.trim_end_matches('-').parse::<usize>().ok()) {
+        if let Some(from) =
+            headers.get("range").and_then(|r| r.strip_prefix("bytes=")?.trim_end_matches('-').parse::<usize>().ok())
+        {
             shelf.resumed += 1;
             let range = format!("Content-Range: bytes {from}-{}/{}\r\n", blob.len() - 1, blob.len());
             return (("206 Partial Content", range, blob[from..].to_vec()), cut);
@@ -111,8 +128,17 @@ fn respond(method: &str, target: &str, headers: &HashMap<String, String>, body: 
         return (("201 Created", format!("Location: {path}\r\n"), Vec::new()), false);
     }
     match shelf.manifests.get(path) {
-        Some((kind, body)) => (("200 OK", format!("Content-Type: {kind}\r\nDocker-Content-Digest: {}\r\n", images::digest::sha256(body)), body.clone()), false),
-        None => plain("404 Not Found", "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}"),
+        Some((kind, body)) => (
+            (
+                "200 OK",
+                format!("Content-Type: {kind}\r\nDocker-Content-Digest: {}\r\n", images::digest::sha256(body)),
+                body.clone(),
+            ),
+            false,
+        ),
+        None => {
+            plain("404 Not Found", "{\"errors\":[{\"code\":\"MANIFEST_UNKNOWN\",\"message\":\"manifest unknown\"}]}")
+        }
     }
 }
 
@@ -147,7 +173,11 @@ async fn round_trip(images: &Images, other: &Images, host: &str, credentials: Cr
     let digest = images.push(target.clone(), credentials.clone(), tx).await.unwrap();
     let said = said.await.unwrap();
     assert_eq!(said[0], format!("The push refers to repository [{host}/team/thing]"));
-    assert!(said.iter().any(|s| s == "Pushed") && said.iter().any(|s| s.starts_with(&format!("1: digest: {digest} size: "))), "{said:?}");
+    assert!(
+        said.iter().any(|s| s == "Pushed")
+            && said.iter().any(|s| s.starts_with(&format!("1: digest: {digest} size: "))),
+        "{said:?}"
+    );
     assert_eq!(images.get(&format!("{host}/team/thing@{digest}")).unwrap().id, id);
     // A second push sends nothing.
     let (tx, said) = listen();
@@ -161,13 +191,20 @@ async fn round_trip(images: &Images, other: &Images, host: &str, credentials: Cr
     let said = said.await.unwrap();
     assert_eq!(pulled.id, id);
     assert_eq!(pulled.repo_digests, [format!("{host}/team/thing@{digest}")]);
-    assert!(said.iter().any(|s| s == "Pull complete") && said.contains(&format!("Status: Downloaded newer image for {host}/team/thing:1")), "{said:?}");
+    assert!(
+        said.iter().any(|s| s == "Pull complete")
+            && said.contains(&format!("Status: Downloaded newer image for {host}/team/thing:1")),
+        "{said:?}"
+    );
     let (tx, said) = listen();
     other.pull(target.clone(), None, credentials.clone(), tx).await.unwrap();
     assert!(said.await.unwrap().contains(&format!("Status: Image is up to date for {host}/team/thing:1")));
     let (tx, _said) = listen();
     let missing = other.pull(target.with_tag("none").unwrap(), None, credentials, tx).await.unwrap_err().to_string();
-    assert!(missing.starts_with(&format!("manifest for {host}/team/thing:none not found: manifest unknown")), "{missing}");
+    assert!(
+        missing.starts_with(&format!("manifest for {host}/team/thing:none not found: manifest unknown")),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -180,7 +217,11 @@ fn push_and_pull_with_broken_connections() {
         let (images, other) = (home.open().await, away.open().await);
         round_trip(&images, &other, &format!("127.0.0.1:{port}"), Credentials::Anonymous).await;
         let shelf = shelf.lock().unwrap();
-        assert_eq!((shelf.cuts, shelf.resumed, shelf.uploads), (0, 2, 2), "resumed twice; layer and configuration sent once");
+        assert_eq!(
+            (shelf.cuts, shelf.resumed, shelf.uploads),
+            (0, 2, 2),
+            "resumed twice; layer and configuration sent once"
+        );
     });
 }
 
@@ -224,10 +265,17 @@ fn passwords_and_silence() {
         let basic = |password: &str| Credentials::Basic { username: "user".into(), password: password.into() };
         round_trip(&images, &other, &host, basic("pass")).await;
         let (tx, _said) = listen();
-        let error = other.pull(name(&format!("{host}/team/thing:1")), None, Credentials::Anonymous, tx).await.unwrap_err().to_string();
+        let error = other
+            .pull(name(&format!("{host}/team/thing:1")), None, Credentials::Anonymous, tx)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("no basic auth credentials"), "{error}");
         images.login(&host, basic("pass")).await.unwrap();
-        assert_eq!(images.login(&host, basic("wrong")).await.unwrap_err().to_string(), "unauthorized: incorrect username or password");
+        assert_eq!(
+            images.login(&host, basic("wrong")).await.unwrap_err().to_string(),
+            "unauthorized: incorrect username or password"
+        );
         // Nobody listens: an answer at once.
         let (tx, _said) = listen();
         let since = Instant::now();
@@ -256,8 +304,21 @@ fn a_real_registry_takes_and_gives() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("config.yml");
-    std::fs::write(&config, format!("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n", dir.path().display())).unwrap();
-    let child = Command::new("/usr/bin/docker-registry").arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::fs::write(
+        &config,
+        format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            dir.path().display()
+        ),
+    )
+    .unwrap();
+    let child = Command::new("/usr/bin/docker-registry")
+        .arg("serve")
+        .arg(&config)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let _running = Running(child);
     let until = Instant::now() + Duration::from_secs(20);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {

@@ -2,7 +2,13 @@
 #![allow(missing_docs)]
 mod support;
 use images::{ChangeKind, CommitSpec, ContainerUse, CopyOptions, Images, PruneFilter, Removed};
-use std::{collections::HashMap, fs, io::{Cursor, Read}, os::unix::fs::MetadataExt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Cursor, Read},
+    os::unix::fs::MetadataExt,
+    sync::Arc,
+};
 use support::*;
 
 type T = tokio::runtime::Runtime;
@@ -31,16 +37,26 @@ fn import_mount_change_commit_and_reopen() {
         fs::write(rootfs.merged.join("etc/passwd"), "changed").unwrap();
         fs::remove_file(rootfs.merged.join("bin/sh")).unwrap();
         fs::create_dir(rootfs.merged.join("data")).unwrap();
-        let changes: Vec<(String, ChangeKind)> = images.changes("c1").await.unwrap().into_iter().map(|c| (c.path, c.kind)).collect();
+        let changes: Vec<(String, ChangeKind)> =
+            images.changes("c1").await.unwrap().into_iter().map(|c| (c.path, c.kind)).collect();
         let expected = [
-            ("/bin", ChangeKind::Modified), ("/bin/sh", ChangeKind::Deleted), ("/data", ChangeKind::Added),
-            ("/etc", ChangeKind::Modified), ("/etc/new", ChangeKind::Added), ("/etc/passwd", ChangeKind::Modified),
+            ("/bin", ChangeKind::Modified),
+            ("/bin/sh", ChangeKind::Deleted),
+            ("/data", ChangeKind::Added),
+            ("/etc", ChangeKind::Modified),
+            ("/etc/new", ChangeKind::Added),
+            ("/etc/passwd", ChangeKind::Modified),
         ];
         assert_eq!(changes, expected.map(|(p, k)| (p.to_owned(), k)));
 
         let spec = CommitSpec {
-            container_id: "c1".into(), image_id: id.clone(), config: image.config.config.clone(),
-            changes: vec!["ENV A=b".into(), "EXPOSE 80".into()], comment: "done".into(), reference: Some(name("mine:1")), ..CommitSpec::default()
+            container_id: "c1".into(),
+            image_id: id.clone(),
+            config: image.config.config.clone(),
+            changes: vec!["ENV A=b".into(), "EXPOSE 80".into()],
+            comment: "done".into(),
+            reference: Some(name("mine:1")),
+            ..CommitSpec::default()
         };
         let child = images.commit(spec).await.unwrap();
         let committed = images.get("mine:1").unwrap();
@@ -56,7 +72,10 @@ fn import_mount_change_commit_and_reopen() {
         let second = images.rootfs("c2", &child).await.unwrap();
         assert!(!second.merged.join("bin/sh").exists());
         assert_eq!(fs::read_to_string(second.merged.join("etc/passwd")).unwrap(), "changed");
-        assert_eq!(images.history("mine:1").unwrap().iter().map(|h| h.comment.as_str()).collect::<Vec<_>>(), ["done", "Imported from -"]);
+        assert_eq!(
+            images.history("mine:1").unwrap().iter().map(|h| h.comment.as_str()).collect::<Vec<_>>(),
+            ["done", "Imported from -"]
+        );
 
         // A container keeps the layers of an image that is removed by force.
         let uses = vec![ContainerUse { container_id: "c2".into(), image_id: child.clone(), running: false }];
@@ -81,14 +100,27 @@ fn save_and_load_keep_ids_and_names() {
         // A file that is replaced within its own layer, one that is replaced as a directory's child, and an odd name.
         let long = "d/".to_owned() + &"n".repeat(90);
         let tar = Tar::new()
-            .dir("d/").file("d/a", "first").file("d/a", "second").file(&long, "x")
-            .file("gone", "was a file").dir("gone/").file("gone/in", "y")
-            .dir("e/").file("e/f", "lost with its directory").file("e", "now a file")
-            .file("big", &"z".repeat(700_000)).link("hard", "big").bytes();
+            .dir("d/")
+            .file("d/a", "first")
+            .file("d/a", "second")
+            .file(&long, "x")
+            .file("gone", "was a file")
+            .dir("gone/")
+            .file("gone/in", "y")
+            .dir("e/")
+            .file("e/f", "lost with its directory")
+            .file("e", "now a file")
+            .file("big", &"z".repeat(700_000))
+            .link("hard", "big")
+            .bytes();
         let a = import(&images, tar, "a:1").await;
         images.tag("a:1", name("localhost:5000/x/a")).await.unwrap();
         let b = import(&images, busybox_like(), "b").await;
-        let archive = collect(|out| { let images = images.clone(); async move { images.save(vec!["a:1".into(), "b".into()], out).await } }).await;
+        let archive = collect(|out| {
+            let images = images.clone();
+            async move { images.save(vec!["a:1".into(), "b".into()], out).await }
+        })
+        .await;
         let theirs = other.open().await;
         let said = theirs.load(Cursor::new(archive.clone())).await.unwrap();
         let mut sorted = said.clone();
@@ -99,12 +131,19 @@ fn save_and_load_keep_ids_and_names() {
         assert_eq!(fs::read_to_string(rootfs.merged.join("d/a")).unwrap(), "second");
         assert_eq!(fs::read_to_string(rootfs.merged.join("gone/in")).unwrap(), "y");
         assert_eq!(fs::read_to_string(rootfs.merged.join("e")).unwrap(), "now a file");
-        assert_eq!(fs::metadata(rootfs.merged.join("hard")).unwrap().ino(), fs::metadata(rootfs.merged.join("big")).unwrap().ino());
+        assert_eq!(
+            fs::metadata(rootfs.merged.join("hard")).unwrap().ino(),
+            fs::metadata(rootfs.merged.join("big")).unwrap().ino()
+        );
         assert_eq!(fs::metadata(rootfs.merged.join("d/a")).unwrap().mtime(), 1_700_000_000);
         theirs.remove_rootfs("c").await.unwrap();
 
         // By id: no names. Loaded again: nothing new.
-        let by_id = collect(|out| { let (images, a) = (images.clone(), a.clone()); async move { images.save(vec![a], out).await } }).await;
+        let by_id = collect(|out| {
+            let (images, a) = (images.clone(), a.clone());
+            async move { images.save(vec![a], out).await }
+        })
+        .await;
         assert_eq!(theirs.load(Cursor::new(by_id)).await.unwrap(), [format!("Loaded image ID: {a}\n")]);
 
         // The OCI half alone loads too, compressed as well.
@@ -134,7 +173,12 @@ fn a_layer_that_comes_twice_at_once_is_there_once() {
     rt().block_on(async {
         let images = home.open().await;
         let tar = Tar::new().file("f", &"content ".repeat(100_000)).bytes();
-        let gz = { use std::io::Write; let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast()); e.write_all(&tar).unwrap(); e.finish().unwrap() };
+        let gz = {
+            use std::io::Write;
+            let mut e = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            e.write_all(&tar).unwrap();
+            e.finish().unwrap()
+        };
         let mut work = Vec::new();
         for n in 0..6 {
             let (images, data) = (images.clone(), if n % 2 == 0 { tar.clone() } else { gz.clone() });
@@ -217,26 +261,61 @@ fn cp_stays_inside_and_says_what_docker_says() {
     fs::write(outside.path().join("secret"), "s").unwrap();
     rt().block_on(async {
         let images = home.open().await;
-        import(&images, Tar::new().dir("d/").file("d/f", "data").symlink("d/l", "f").symlink("esc", &outside.path().display().to_string()).symlink("up", "../../../..").bytes(), "i").await;
+        import(
+            &images,
+            Tar::new()
+                .dir("d/")
+                .file("d/f", "data")
+                .symlink("d/l", "f")
+                .symlink("esc", &outside.path().display().to_string())
+                .symlink("up", "../../../..")
+                .bytes(),
+            "i",
+        )
+        .await;
         images.rootfs("c", "i").await.unwrap();
         images.unmount("c").await.unwrap();
         let stat = images.stat_path("c", "/d/f").await.unwrap();
         assert_eq!((stat.name.as_str(), stat.size, stat.mode & 0o777), ("f", 4, 0o644));
         let stat = images.stat_path("c", "/d/l").await.unwrap();
         assert_eq!((stat.link_target.as_str(), stat.go_mode >> 27 & 1), ("/d/f", 1));
-        assert_eq!(images.stat_path("c", "/none").await.unwrap_err().to_string(), "Could not find the file /none in container c");
+        assert_eq!(
+            images.stat_path("c", "/none").await.unwrap_err().to_string(),
+            "Could not find the file /none in container c"
+        );
         assert!(images.stat_path("c", "/esc/secret").await.is_err());
         assert!(images.stat_path("c", "/up/d/f").await.is_ok(), "dots end at the root");
-        let list = |bytes: Vec<u8>| -> Vec<String> { tar::Archive::new(Cursor::new(bytes)).entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect() };
-        let out = |path: &'static str| { let images = images.clone(); async move { collect(|out| async move { images.copy_out("c", path, out).await }).await } };
+        let list = |bytes: Vec<u8>| -> Vec<String> {
+            tar::Archive::new(Cursor::new(bytes))
+                .entries()
+                .unwrap()
+                .map(|e| e.unwrap().path().unwrap().display().to_string())
+                .collect()
+        };
+        let out = |path: &'static str| {
+            let images = images.clone();
+            async move { collect(|out| async move { images.copy_out("c", path, out).await }).await }
+        };
         assert_eq!(list(out("/d").await), ["d/", "d/f", "d/l"]);
         assert_eq!(list(out("/d/.").await), ["./", "./f", "./l"]);
         assert_eq!(list(out("/d/f").await), ["f"]);
-        let put = |path: &'static str, tar: Vec<u8>, options| { let images = images.clone(); async move { images.copy_in("c", path, Cursor::new(tar), options).await } };
+        let put = |path: &'static str, tar: Vec<u8>, options| {
+            let images = images.clone();
+            async move { images.copy_in("c", path, Cursor::new(tar), options).await }
+        };
         put("/d", Tar::new().file("new", "n").bytes(), CopyOptions::default()).await.unwrap();
-        assert_eq!(put("/d/f", Tar::new().bytes(), CopyOptions::default()).await.unwrap_err().to_string(), "extraction point is not a directory");
+        assert_eq!(
+            put("/d/f", Tar::new().bytes(), CopyOptions::default()).await.unwrap_err().to_string(),
+            "extraction point is not a directory"
+        );
         let strict = CopyOptions { no_overwrite_dir_non_dir: true, owner: Some((5, 6)) };
-        assert!(put("/", Tar::new().file("d", "n").bytes(), strict).await.unwrap_err().to_string().starts_with("cannot overwrite directory"));
+        assert!(
+            put("/", Tar::new().file("d", "n").bytes(), strict)
+                .await
+                .unwrap_err()
+                .to_string()
+                .starts_with("cannot overwrite directory")
+        );
         put("/d", Tar::new().file("owned", "n").bytes(), strict).await.unwrap();
         // Through a link to the outside: lands inside, or nowhere.
         put("/", Tar::new().file("esc/planted", "n").bytes(), CopyOptions::default()).await.ok();
@@ -244,7 +323,13 @@ fn cp_stays_inside_and_says_what_docker_says() {
         let rootfs = images.rootfs("c", "i").await.unwrap();
         assert_eq!(fs::metadata(rootfs.merged.join("d/owned")).unwrap().uid(), 5);
         assert_eq!(fs::read_to_string(rootfs.merged.join("d/new")).unwrap(), "n");
-        let all = list(collect(|out| { let images = images.clone(); async move { images.export("c", out).await } }).await);
+        let all = list(
+            collect(|out| {
+                let images = images.clone();
+                async move { images.export("c", out).await }
+            })
+            .await,
+        );
         assert!(all.contains(&"d/f".to_owned()) && all.contains(&"etc/hosts".to_owned()));
         images.remove_rootfs("c").await.unwrap();
     });
@@ -280,7 +365,8 @@ fn whiteouts_of_a_loaded_layer_hide_what_is_below() {
     rt().block_on(async {
         let images = home.open().await;
         let base = Tar::new().dir("d/").file("d/a", "a").file("d/b", "b").dir("o/").file("o/x", "x").bytes();
-        let top = Tar::new().dir("d/").file("d/.wh.a", "").dir("o/").file("o/.wh..wh..opq", "").file("o/y", "y").bytes();
+        let top =
+            Tar::new().dir("d/").file("d/.wh.a", "").dir("o/").file("o/.wh..wh..opq", "").file("o/y", "y").bytes();
         let archive = docker_archive(&[base, top], "layered:1");
         images.load(Cursor::new(archive)).await.unwrap();
         let rootfs = images.rootfs("c", "layered:1").await.unwrap();
@@ -289,7 +375,8 @@ fn whiteouts_of_a_loaded_layer_hide_what_is_below() {
         // Replaced as a whole by the container: the old content is deleted, not merged.
         fs::remove_dir_all(rootfs.merged.join("d")).unwrap();
         fs::create_dir(rootfs.merged.join("d")).unwrap();
-        let changes: HashMap<String, ChangeKind> = images.changes("c").await.unwrap().into_iter().map(|c| (c.path, c.kind)).collect();
+        let changes: HashMap<String, ChangeKind> =
+            images.changes("c").await.unwrap().into_iter().map(|c| (c.path, c.kind)).collect();
         assert_eq!(changes.get("/d/b"), Some(&ChangeKind::Deleted));
         assert_eq!(changes.get("/d/a"), None);
         images.remove_rootfs("c").await.unwrap();
@@ -316,9 +403,15 @@ fn a_wrong_digest_is_not_loaded() {
 /// The old format: `<n>/layer.tar`.
 fn docker_archive(layers: &[Vec<u8>], tag: &str) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|l| images::digest::sha256(l)).collect();
-    let config = format!(r#"{{"architecture":"amd64","os":"linux","config":null,"rootfs":{{"type":"layers","diff_ids":{}}}}}"#, serde_json::to_string(&diff_ids).unwrap());
+    let config = format!(
+        r#"{{"architecture":"amd64","os":"linux","config":null,"rootfs":{{"type":"layers","diff_ids":{}}}}}"#,
+        serde_json::to_string(&diff_ids).unwrap()
+    );
     let names: Vec<String> = (0..layers.len()).map(|n| format!("{n}/layer.tar")).collect();
-    let manifest = format!(r#"[{{"Config":"config.json","RepoTags":["{tag}"],"Layers":{}}}]"#, serde_json::to_string(&names).unwrap());
+    let manifest = format!(
+        r#"[{{"Config":"config.json","RepoTags":["{tag}"],"Layers":{}}}]"#,
+        serde_json::to_string(&names).unwrap()
+    );
     let mut tar = Tar::new();
     for (name, layer) in names.iter().zip(layers) {
         tar = tar.add(tar::EntryType::Regular, name, "", 0o644, layer);

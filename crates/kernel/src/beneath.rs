@@ -299,7 +299,12 @@ impl Dir {
         }
         // The magic link names the very file that was opened, whatever has happened to its name since.
         let path = format!("/proc/self/fd/{}", child.as_raw_fd());
-        Ok(nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, path.as_str(), Mode::from_bits_truncate(mode & 0o7777), FchmodatFlags::FollowSymlink)?)
+        Ok(nix::sys::stat::fchmodat(
+            nix::fcntl::AT_FDCWD,
+            path.as_str(),
+            Mode::from_bits_truncate(mode & 0o7777),
+            FchmodatFlags::FollowSymlink,
+        )?)
     }
     /// Modification (and access) time of a child.
     pub fn set_mtime(&self, name: &OsStr, seconds: i64, nanos: i64) -> io::Result<()> {

@@ -3,18 +3,18 @@
 //! The only crate (besides the eBPF loader) with `unsafe` and raw descriptors; each block says why it is sound.
 #![allow(unsafe_code)]
 
+pub mod beneath;
 pub mod bpffs;
+pub mod cgroup;
+pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod netns;
-pub mod beneath;
+pub mod nft;
 pub mod overlay;
-pub mod cgroup;
-pub mod mount;
 pub mod process;
 pub mod pty;
 pub mod signal;
-pub mod nft;
-pub mod sysctl;
 pub mod socket;
+pub mod sysctl;
 pub mod watch;

@@ -111,7 +111,13 @@ pub fn mount_with_options(source: &str, target: &Path, kind: &str, options: &str
     let parsed = crate::mount::parse_options(options.split(',').filter(|o| !o.is_empty()));
     let flags = parsed.flags;
     let bind = flags.contains(MsFlags::MS_BIND);
-    mount(Some(source), target, Some(kind).filter(|k| !k.is_empty() && *k != "none"), flags, Some(parsed.data.as_str()).filter(|d| !d.is_empty() && !bind))?;
+    mount(
+        Some(source),
+        target,
+        Some(kind).filter(|k| !k.is_empty() && *k != "none"),
+        flags,
+        Some(parsed.data.as_str()).filter(|d| !d.is_empty() && !bind),
+    )?;
     // A bind mount takes its other flags in a second step only.
     let rest = flags & !(MsFlags::MS_BIND | MsFlags::MS_REC);
     if bind && !rest.is_empty() {

@@ -83,7 +83,14 @@ impl Manager {
         let me = Member { node: peer.node.to_string(), addr: place.advertise.to_string() };
         store.raft().initialize(me).await?;
         wait_until_leader(&store).await?;
-        let first = FirstRows { options, root: root.cert_pem(), root_key: &root_key, peer: &peer, place: &place, raft_id: store.raft().id() };
+        let first = FirstRows {
+            options,
+            root: root.cert_pem(),
+            root_key: &root_key,
+            peer: &peer,
+            place: &place,
+            raft_id: store.raft().id(),
+        };
         let written = store.update(|tables| Ok::<_, String>((first.actions(tables)?, ()))).await;
         if let Err(e) = written {
             store.shutdown().await;

@@ -48,7 +48,9 @@ pub enum InitError {
     #[error(transparent)]
     Options(Refusal),
     /// There is one already.
-    #[error("This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.")]
+    #[error(
+        "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one."
+    )]
     Exists,
     /// The listening port.
     #[error("failed to listen on remote API address: listen tcp {addr}: bind: {why}")]
@@ -98,7 +100,10 @@ impl InitOptions {
             self.data_path_port = DATA_PATH_PORT;
         }
         if !DATA_PATH_PORTS.contains(&self.data_path_port) {
-            return refuse(format!("Datapath port number is not in valid range (1024-49151) : {}", self.data_path_port));
+            return refuse(format!(
+                "Datapath port number is not in valid range (1024-49151) : {}",
+                self.data_path_port
+            ));
         }
         if self.subnet_size == 0 {
             self.subnet_size = SUBNET_SIZE;

@@ -65,7 +65,11 @@ async fn services() {
     refused(c.create_service(service("a.b", 1)).await, Invalid, &text);
     let mut no_image = service("b", 1);
     no_image.task.container = Some(Default::default());
-    refused(c.create_service(no_image).await, Invalid, &format!("{rpc} ContainerSpec: image reference must be provided"));
+    refused(
+        c.create_service(no_image).await,
+        Invalid,
+        &format!("{rpc} ContainerSpec: image reference must be provided"),
+    );
     let mut mounts = service("b", 1);
     let mount = Mount { target: "/data".into(), ..Default::default() };
     mounts.task.container.as_mut().unwrap().mounts = vec![mount.clone(), mount];
@@ -73,7 +77,11 @@ async fn services() {
     let mut small = service("b", 1);
     let limits = Resources { nano_cpus: 1, ..Default::default() };
     small.task.resources = ResourceRequirements { limits, ..Default::default() };
-    refused(c.create_service(small.clone()).await, Invalid, &format!("{rpc} invalid cpu value 1e-09: Must be at least 0.001"));
+    refused(
+        c.create_service(small.clone()).await,
+        Invalid,
+        &format!("{rpc} invalid cpu value 1e-09: Must be at least 0.001"),
+    );
     small.task.resources.limits = Resources { memory_bytes: 5, ..Default::default() };
     refused(c.create_service(small).await, Invalid, &format!("{rpc} invalid memory value 5: Must be at least 4MiB"));
 
@@ -141,7 +149,11 @@ async fn networks_and_attachments() {
     assert_eq!((subnet(&a), subnet(&b)), ("10.0.1.0/24".into(), "10.0.2.0/24".into()));
     drop(t);
     refused(c.create_network(named("a")).await, Conflict, "network with name a already exists");
-    refused(c.create_network(named("bridge")).await, Forbidden, "operation is not permitted on predefined bridge network ");
+    refused(
+        c.create_network(named("bridge")).await,
+        Forbidden,
+        "operation is not permitted on predefined bridge network ",
+    );
     let there = m.store().tables().ingress().unwrap().id.clone();
     refused(
         c.create_network(NetworkSpec { ingress: true, ..named("i") }).await,
@@ -192,15 +204,31 @@ async fn secrets_configs_and_nodes() {
     let rpc = "rpc error: code = InvalidArgument desc =";
     let spec = |name: &str| SecretSpec { name: name.into(), data: vec![1], ..Default::default() };
     let id = c.create_secret(spec("key")).await.unwrap();
-    refused(c.create_secret(spec("key")).await, Conflict, "rpc error: code = AlreadyExists desc = secret key already exists");
+    refused(
+        c.create_secret(spec("key")).await,
+        Conflict,
+        "rpc error: code = AlreadyExists desc = secret key already exists",
+    );
     let big = SecretSpec { data: vec![0; 500 * 1024], ..spec("big") };
-    refused(c.create_secret(big).await, Invalid, &format!("{rpc} secret data must be larger than 0 and less than 512000 bytes"));
+    refused(
+        c.create_secret(big).await,
+        Invalid,
+        &format!("{rpc} secret data must be larger than 0 and less than 512000 bytes"),
+    );
     let empty = ConfigSpec { name: "c".into(), ..Default::default() };
-    refused(c.create_config(empty).await, Invalid, &format!("{rpc} config data must be larger than 0 and less than 1024000 bytes"));
+    refused(
+        c.create_config(empty).await,
+        Invalid,
+        &format!("{rpc} config data must be larger than 0 and less than 1024000 bytes"),
+    );
     c.create_config(ConfigSpec { name: "c".into(), data: vec![1], ..Default::default() }).await.unwrap();
     let version = c.find_secret("key").unwrap().meta.version;
     let other = SecretSpec { data: vec![2], ..spec("key") };
-    refused(c.update_secret("key", version, other).await, Invalid, &format!("{rpc} only updates to Labels are allowed"));
+    refused(
+        c.update_secret("key", version, other).await,
+        Invalid,
+        &format!("{rpc} only updates to Labels are allowed"),
+    );
     let labelled = SecretSpec { labels: [("a".into(), "b".into())].into(), ..spec("key") };
     c.update_secret("key", version, labelled).await.unwrap();
 
@@ -211,7 +239,11 @@ async fn secrets_configs_and_nodes() {
     refused(c.create_service(user.clone()).await, Invalid, &format!("{rpc} secrets not found: nope, nope2"));
     user.task.container.as_mut().unwrap().secrets = vec![uses(&id, "key")];
     c.create_service(user).await.unwrap();
-    refused(c.remove_secret("key").await, Invalid, &format!("{rpc} secret 'key' is in use by the following service: web"));
+    refused(
+        c.remove_secret("key").await,
+        Invalid,
+        &format!("{rpc} secret 'key' is in use by the following service: web"),
+    );
     c.remove_config("c").await.unwrap();
 
     let node = c.find_node("boss").unwrap();
@@ -222,7 +254,11 @@ async fn secrets_configs_and_nodes() {
         "rpc error: code = FailedPrecondition desc = attempting to demote the last manager of the swarm",
     );
     let drained = NodeSpec { availability: model::Availability::Drain, ..node.spec.clone() };
-    refused(c.update_node("boss", 999_999, drained.clone()).await, Internal, "rpc error: code = Unknown desc = update out of sequence");
+    refused(
+        c.update_node("boss", 999_999, drained.clone()).await,
+        Internal,
+        "rpc error: code = Unknown desc = update out of sequence",
+    );
     let version = c.find_node("self").unwrap().meta.version;
     c.update_node("boss", version, drained).await.unwrap();
     m.demolish().await;

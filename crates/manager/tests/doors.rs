@@ -176,7 +176,8 @@ async fn the_own_node_is_served_like_any_other() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
-    let open = || async { manager.tunnel(&own, TunnelRequest { method: "GET".into(), uri: "/".into() }).await.unwrap() };
+    let open =
+        || async { manager.tunnel(&own, TunnelRequest { method: "GET".into(), uri: "/".into() }).await.unwrap() };
     check_stream(open).await;
     opener.abort();
     manager.demolish().await;
@@ -196,7 +197,8 @@ async fn a_workers_clients_are_answered_by_the_managers_api() {
         Box::pin(answer(request))
     }));
     check_stream(|| async { worker.channel.engine().await.unwrap() }).await;
-    let response = worker.channel.forward(Request::get("/v1.44/info?a=b").body(channel::empty()).unwrap()).await.unwrap();
+    let response =
+        worker.channel.forward(Request::get("/v1.44/info?a=b").body(channel::empty()).unwrap()).await.unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "/v1.44/info?a=b ");
     manager.demolish().await;
 }

@@ -37,7 +37,8 @@ async fn a_new_swarm_has_what_docker_gives_it_and_survives_a_restart() {
     assert!(e.ends_with("bind: address already in use"), "{e}");
     assert_eq!(std::fs::read_dir(other.path()).unwrap().count(), 0, "nothing half-made is left");
 
-    let id = manager.control().create_network(NetworkSpec { name: "front".into(), ..Default::default() }).await.unwrap();
+    let id =
+        manager.control().create_network(NetworkSpec { name: "front".into(), ..Default::default() }).await.unwrap();
     let (place, own) = (manager.listen_addr(), manager.node_id());
     manager.shutdown().await;
     let manager = Manager::open(dir.path().to_owned()).await.unwrap();

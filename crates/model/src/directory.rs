@@ -442,8 +442,16 @@ mod tests {
     #[test]
     fn a_delta_leads_from_one_directory_to_the_next_and_nowhere_else() {
         let id = |n: u8| NodeId::from_random([n; 17]);
-        let old = Directory { revision: 4, peers: [(id(1), peer([10, 9, 0, 1])), (id(2), peer([10, 9, 0, 2]))].into(), ..Default::default() };
-        let new = Directory { revision: 7, peers: [(id(2), peer([10, 9, 0, 9])), (id(3), peer([10, 9, 0, 3]))].into(), ..Default::default() };
+        let old = Directory {
+            revision: 4,
+            peers: [(id(1), peer([10, 9, 0, 1])), (id(2), peer([10, 9, 0, 2]))].into(),
+            ..Default::default()
+        };
+        let new = Directory {
+            revision: 7,
+            peers: [(id(2), peer([10, 9, 0, 9])), (id(3), peer([10, 9, 0, 3]))].into(),
+            ..Default::default()
+        };
         let delta = old.delta(&new);
         let mut at = old.clone();
         at.apply(delta.clone()).unwrap();

@@ -16,7 +16,9 @@ pub mod tables;
 pub mod task_state;
 pub mod time;
 
-pub use directory::{Directory, DirectoryDelta, EndpointState, EndpointView, NetworkAttrs, NetworkView, PeerView, ServiceView};
+pub use directory::{
+    Directory, DirectoryDelta, EndpointState, EndpointView, NetworkAttrs, NetworkView, PeerView, ServiceView,
+};
 pub use endpoint::{EndpointSpec, PortConfig, Protocol, PublishMode, ResolutionMode, VirtualIp};
 pub use id::{ClusterId, ConfigId, Id, NetworkId, NodeId, SecretId, ServiceId, TaskId};
 pub use object::*;

@@ -1,8 +1,8 @@
 //! What the replicated store holds. Every object has an id and [`Meta`].
 use crate::spec::*;
 use crate::{
-    ClusterId, ConfigId, DesiredState, NetworkId, NodeId, PortConfig, SecretId, ServiceId, TaskId, TaskState, Timestamp,
-    VirtualIp,
+    ClusterId, ConfigId, DesiredState, NetworkId, NodeId, PortConfig, SecretId, ServiceId, TaskId, TaskState,
+    Timestamp, VirtualIp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

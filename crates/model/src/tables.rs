@@ -257,8 +257,7 @@ impl Tables {
                 if object.meta().version != old.meta().version {
                     return Err(StoreError::OutOfSequence(r));
                 }
-                *object.meta_mut() =
-                    Meta { version: revision, created_at: old.meta().created_at, updated_at: now };
+                *object.meta_mut() = Meta { version: revision, created_at: old.meta().created_at, updated_at: now };
                 if let (Object::Service(new), Object::Service(before)) = (&mut object, &old)
                     && new.spec != before.spec
                 {

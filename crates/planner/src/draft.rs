@@ -4,8 +4,8 @@
 //! actions does not matter.
 use crate::Random;
 use model::{
-    DesiredState, Id, Network, NetworkId, Node, NodeId, ObjectRef, Service, ServiceId, StoreAction, Tables, Task, TaskId,
-    TaskState, Timestamp,
+    DesiredState, Id, Network, NetworkId, Node, NodeId, ObjectRef, Service, ServiceId, StoreAction, Tables, Task,
+    TaskId, TaskState, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -80,9 +80,10 @@ impl<'a> Draft<'a> {
     }
 
     pub fn tasks_of_service(&self, id: &ServiceId) -> Vec<Arc<Task>> {
-        let stored = self.tables.tasks_of_service(id).filter_map(|t| {
-            if self.tasks.is_empty() { Some(t) } else { self.task(&t.id) }
-        });
+        let stored = self
+            .tables
+            .tasks_of_service(id)
+            .filter_map(|t| if self.tasks.is_empty() { Some(t) } else { self.task(&t.id) });
         let made = self.made.get(id).into_iter().flatten().filter_map(|t| self.task(t));
         stored.chain(made).cloned().collect()
     }
@@ -122,9 +123,7 @@ impl<'a> Draft<'a> {
         }
         let mut next = task.clone();
         next.desired = desired;
-        if next.draining_since.is_none()
-            && next.status.state >= TaskState::Assigned
-            && !next.status.state.is_terminal()
+        if next.draining_since.is_none() && next.status.state >= TaskState::Assigned && !next.status.state.is_terminal()
         {
             next.draining_since = Some(self.tables.revision() + 1);
         }

@@ -7,7 +7,7 @@
 //! A plan then looks at what is dirty and not at everything, so its cost follows the change, not the size of the swarm.
 use crate::schedule::load::NodeLoad;
 use model::{
-    Node, NodeId, NetworkId, ObjectRef, Service, ServiceId, StoreAction, Tables, Task, TaskId, TaskState, Timestamp,
+    NetworkId, Node, NodeId, ObjectRef, Service, ServiceId, StoreAction, Tables, Task, TaskId, TaskState, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -157,7 +157,8 @@ impl PlannerMemory {
         }
         let ended = |t: &Task| t.status.state.is_terminal();
         let was_alive = old.as_ref().is_some_and(|t| !ended(t));
-        if was_alive && task.is_none_or(|t| ended(t) || t.desired > old.as_ref().map(|o| o.desired).unwrap_or_default()) {
+        if was_alive && task.is_none_or(|t| ended(t) || t.desired > old.as_ref().map(|o| o.desired).unwrap_or_default())
+        {
             self.supply += 1;
         }
         for t in old.iter().chain(task) {

@@ -14,8 +14,8 @@
 //! JSON bodies for single calls; [`crate::codec`] frames for streams. A no is a [`crate::Refusal`] as JSON with its
 //! status. A manager that does not lead answers 503 with the leader's address in `x-shoal-leader`.
 use model::{
-    Availability, Config, Directory, DirectoryDelta, NodeDescription, NodeId, NodeRole, NodeSpec, Secret, SecretId,
-    ConfigId, Task, TaskId, TaskStatus,
+    Availability, Config, ConfigId, Directory, DirectoryDelta, NodeDescription, NodeId, NodeRole, NodeSpec, Secret,
+    SecretId, Task, TaskId, TaskStatus,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -47,7 +47,9 @@ fn a_full_service_survives_the_round_trip() {
     let model = spec(full).unwrap();
     let shown = convert::service_spec_out(&model);
     assert_eq!(shown.task_template.networks[0].target, id);
-    let again = convert::service_spec_in(&lenient::from_value(serde_json::to_value(&shown).unwrap()).unwrap(), &resolve).unwrap();
+    let again =
+        convert::service_spec_in(&lenient::from_value(serde_json::to_value(&shown).unwrap()).unwrap(), &resolve)
+            .unwrap();
     assert_eq!(model, again);
 }
 
@@ -77,7 +79,10 @@ fn a_network_is_parsed_or_refused_in_docker_s_words() {
     assert_eq!(n.ipam[0].gateway.unwrap().to_string(), "10.77.0.254");
     let e = create(json!({"Name":"n","Driver":"overlay","IPAM":{"Config":[{"Subnet":"10.0.0.1/24"}]}})).unwrap_err();
     assert_eq!(e.message, "invalid network config:\ninvalid subnet 10.0.0.1/24: it should be 10.0.0.0/24");
-    assert_eq!(create(json!({"Name":"n","Driver":"macvlan","Scope":"swarm"})).unwrap_err().kind, RefusalKind::Unimplemented);
+    assert_eq!(
+        create(json!({"Name":"n","Driver":"macvlan","Scope":"swarm"})).unwrap_err().kind,
+        RefusalKind::Unimplemented
+    );
 }
 
 #[test]

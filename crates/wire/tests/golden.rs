@@ -27,11 +27,15 @@ fn empty_things_have_the_fields_that_docker_sends() {
     let c = serde_json::to_value(ContainerConfig::default()).unwrap();
     assert_eq!((&c["Cmd"], &c["Entrypoint"], &c["Volumes"]), (&Value::Null, &Value::Null, &Value::Null));
     let h = serde_json::to_value(HostConfig::default()).unwrap();
-    for key in ["CpuShares", "NanoCpus", "UTSMode", "ShmSize", "OomKillDisable", "PidsLimit", "IOMaximumIOps", "MaskedPaths"] {
+    for key in
+        ["CpuShares", "NanoCpus", "UTSMode", "ShmSize", "OomKillDisable", "PidsLimit", "IOMaximumIOps", "MaskedPaths"]
+    {
         assert!(h.get(key).is_some(), "{key} in {:?}", keys(&h));
     }
     let i = serde_json::to_value(Info::default()).unwrap();
-    for key in ["ID", "NCPU", "MemTotal", "SecurityOptions", "Runtimes", "Warnings", "IndexServerAddress", "OSType", "Swarm"] {
+    for key in
+        ["ID", "NCPU", "MemTotal", "SecurityOptions", "Runtimes", "Warnings", "IndexServerAddress", "OSType", "Swarm"]
+    {
         assert!(i.get(key).is_some(), "{key}");
     }
     assert_eq!(i["Plugins"]["Authorization"], Value::Null);

@@ -1,5 +1,5 @@
 //! Reading is as lenient as Go's, whatever a client sends.
-use wire::engine::container::{ContainerCreateBody, ContainerConfig};
+use wire::engine::container::{ContainerConfig, ContainerCreateBody};
 use wire::engine::service::ServiceSpec;
 use wire::engine::swarm::SwarmInit;
 use wire::engine::{Filters, lenient};

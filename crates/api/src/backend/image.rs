@@ -86,6 +86,8 @@ pub trait Images: Send + Sync + 'static {
     }
     /// Builds an image from a context (a tar archive).
     async fn build(&self, _query: BuildQuery, _context: BodyStream) -> Answer<ProgressStream> {
-        Err(Refusal::unimplemented("building images is not supported: build elsewhere, then docker load or docker pull"))
+        Err(Refusal::unimplemented(
+            "building images is not supported: build elsewhere, then docker load or docker pull",
+        ))
     }
 }

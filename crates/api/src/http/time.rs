@@ -30,7 +30,9 @@ pub fn parse(text: &str) -> Result<Option<Timestamp>, Refusal> {
         19 => format!("{text}Z"),
         _ => text.to_owned(),
     };
-    full.parse::<Time>().map(|t| Some(t.0)).map_err(|_| Refusal::invalid(format!("failed to parse value as time or duration: {text:?}")))
+    full.parse::<Time>()
+        .map(|t| Some(t.0))
+        .map_err(|_| Refusal::invalid(format!("failed to parse value as time or duration: {text:?}")))
 }
 
 /// `1700000000` or `1700000000.000000001`.
@@ -52,17 +54,12 @@ fn go_duration(text: &str) -> Option<i64> {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let value: f64 = rest[..end].parse().ok()?;
         rest = &rest[end..];
-        let (unit, scale) = [
-            ("ns", 1.0),
-            ("us", 1e3),
-            ("µs", 1e3),
-            ("ms", 1e6),
-            ("s", 1e9),
-            ("m", 60e9),
-            ("h", 3600e9),
-        ]
-        .into_iter()
-        .find(|(u, _)| rest.strip_prefix(u).is_some_and(|r| r.is_empty() || r.starts_with(|c: char| c.is_ascii_digit())))?;
+        let (unit, scale) =
+            [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)]
+                .into_iter()
+                .find(|(u, _)| {
+                    rest.strip_prefix(u).is_some_and(|r| r.is_empty() || r.starts_with(|c: char| c.is_ascii_digit()))
+                })?;
         nanos += value * scale;
         rest = &rest[unit.len()..];
     }

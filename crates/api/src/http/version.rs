@@ -35,9 +35,7 @@ pub fn strip(uri: &Uri) -> Result<(Uri, ApiVersion), Refusal> {
     let unchanged = || (uri.clone(), ApiVersion::default());
     let Some(rest) = uri.path().strip_prefix("/v") else { return Ok(unchanged()) };
     let (number, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let Some((Ok(major), Ok(minor))) =
-        number.split_once('.').map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>()))
-    else {
+    let Some((Ok(major), Ok(minor))) = number.split_once('.').map(|(a, b)| (a.parse::<u32>(), b.parse::<u32>())) else {
         return Ok(unchanged());
     };
     if (major, minor) < (1, 24) {

@@ -8,8 +8,8 @@ use axum::routing::{get, post};
 use model::Config;
 use std::sync::Arc;
 use wire::Refusal;
-use wire::engine::convert;
 use wire::engine::config::ConfigSpec;
+use wire::engine::convert;
 use wire::engine::secret::ObjectCreated;
 
 pub fn router() -> Router<App> {

@@ -50,8 +50,7 @@ fn progress(stream: ProgressStream) -> Reply {
 }
 
 async fn list(State(app): Here, p: Params) -> Reply {
-    let mut filters =
-        p.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
+    let mut filters = p.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
     // `?filter=name` of very old clients.
     if let Some(name) = p.get("filter").filter(|n| !n.is_empty()) {
         filters.add("reference", name);

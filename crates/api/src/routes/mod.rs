@@ -14,8 +14,8 @@ mod task;
 mod volume;
 
 use crate::app::App;
-use container::{prune_query, size};
 use axum::Router;
+use container::{prune_query, size};
 
 /// All routes, without version.
 pub fn router() -> Router<App> {

@@ -108,7 +108,9 @@ async fn create(State(app): Here, request: Request) -> Reply {
         return Err(Refusal::invalid("network name cannot be empty").into());
     }
     if matches!(wish.name.as_str(), "bridge" | "host" | "none" | "default") {
-        return Err(Refusal::forbidden(format!("operation is not permitted on predefined {} network ", wish.name)).into());
+        return Err(
+            Refusal::forbidden(format!("operation is not permitted on predefined {} network ", wish.name)).into()
+        );
     }
     if !matches!(wish.scope.as_str(), "" | "local" | "swarm") {
         return Err(Refusal::invalid(format!("invalid scope {:?}: local or swarm is expected", wish.scope)).into());

@@ -20,7 +20,8 @@ async fn list() -> Reply {
 }
 
 async fn unsupported() -> Reply {
-    Err(Refusal::unimplemented("managed plugins are not supported: network, volume and log drivers are built in").into())
+    Err(Refusal::unimplemented("managed plugins are not supported: network, volume and log drivers are built in")
+        .into())
 }
 
 async fn missing(Path(rest): Path<String>) -> Reply {

@@ -9,8 +9,8 @@ use model::Secret;
 use std::sync::Arc;
 use wire::Refusal;
 use wire::engine::convert;
-use wire::engine::secret::SecretSpec;
 use wire::engine::secret::ObjectCreated;
+use wire::engine::secret::SecretSpec;
 
 pub fn router() -> Router<App> {
     Router::new()

@@ -86,8 +86,21 @@ async fn authenticate(State(app): Here, request: Request) -> Reply {
 }
 
 const EVENT_KEYS: [&str; 15] = [
-    "event", "type", "scope", "daemon", "container", "image", "network", "volume", "plugin", "node", "service", "secret",
-    "config", "label", "builder",
+    "event",
+    "type",
+    "scope",
+    "daemon",
+    "container",
+    "image",
+    "network",
+    "volume",
+    "plugin",
+    "node",
+    "service",
+    "secret",
+    "config",
+    "label",
+    "builder",
 ];
 
 async fn events(State(app): Here, p: Params) -> Reply {

@@ -15,10 +15,7 @@ use wire::Refusal;
 use wire::engine::convert;
 
 pub fn router() -> Router<App> {
-    Router::new()
-        .route("/tasks", get(list))
-        .route("/tasks/{id}", get(inspect))
-        .route("/tasks/{id}/logs", get(logs))
+    Router::new().route("/tasks", get(list)).route("/tasks/{id}", get(inspect)).route("/tasks/{id}/logs", get(logs))
 }
 
 async fn find(app: &App, wanted: &str) -> Result<Arc<Task>, Refusal> {

@@ -1,6 +1,5 @@
 //! The node's traits.
 use super::*;
-use wire::engine::network::Network;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
@@ -10,6 +9,7 @@ use wire::Refusal;
 use wire::engine::events::Event;
 use wire::engine::exec::{ExecInspect, ProcessConfig};
 use wire::engine::image::*;
+use wire::engine::network::Network;
 use wire::engine::network::{EndpointSettings, NetworkCreate, NetworkCreated, NetworksPruned};
 use wire::engine::progress::Progress;
 use wire::engine::stats::Stats;
@@ -146,7 +146,8 @@ impl Containers for Fake {
             return Err(Refusal::not_found("No such image: missing:latest"));
         }
         let n = self.next();
-        let id = format!("{:064x}", u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_0000_0000_0000_0000) | u128::from(n));
+        let id =
+            format!("{:064x}", u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_0000_0000_0000_0000) | u128::from(n));
         let id = format!("{:0>8x}{}", n.wrapping_mul(2_654_435_761) % 0xffff_ffff, &id[8..]);
         let name = if what.name.is_empty() { format!("fake{n}") } else { what.name };
         let mut s = self.0.lock();
@@ -193,7 +194,12 @@ impl Containers for Fake {
                         labels: p.config.labels.clone(),
                         state: state.into(),
                         status: state.into(),
-                        ports: vec![Port { private_port: 80, public_port: 8080, typ: "tcp".into(), ip: "0.0.0.0".into() }],
+                        ports: vec![Port {
+                            private_port: 80,
+                            public_port: 8080,
+                            typ: "tcp".into(),
+                            ip: "0.0.0.0".into(),
+                        }],
                         ..Default::default()
                     },
                     created: p.created,
@@ -299,7 +305,9 @@ impl Containers for Fake {
                 .lock()
                 .iter()
                 .filter(|(s, _)| if *s == StdStream::Stdout { q.stdout } else { q.stderr })
-                .map(|(stream, line)| Ok(LogLine { stream: *stream, time: Timestamp(1), line: line.clone(), attrs: BTreeMap::new() }))
+                .map(|(stream, line)| {
+                    Ok(LogLine { stream: *stream, time: Timestamp(1), line: line.clone(), attrs: BTreeMap::new() })
+                })
                 .collect();
             stream::iter(lines)
         };
@@ -430,13 +438,22 @@ impl Images for Fake {
             return Err(Refusal::not_found(format!("No such image: {name}")));
         }
         let config = ImageConfig { cmd: StrSlice(Some(vec!["sh".into()])), ..Default::default() };
-        Ok(ImageInspect { id: format!("sha256:{}", "b".repeat(64)), repo_tags: vec![name.into()], config, ..Default::default() })
+        Ok(ImageInspect {
+            id: format!("sha256:{}", "b".repeat(64)),
+            repo_tags: vec![name.into()],
+            config,
+            ..Default::default()
+        })
     }
     async fn history(&self, _name: &str) -> Answer<Vec<ImageHistory>> {
         Ok(vec![])
     }
     async fn pull(&self, q: PullQuery) -> Answer<ProgressStream> {
-        Ok(stream::iter([Progress::status(format!("Pulling from {}", q.image), q.tag), Progress::failure("no network")]).boxed())
+        Ok(stream::iter([
+            Progress::status(format!("Pulling from {}", q.image), q.tag),
+            Progress::failure("no network"),
+        ])
+        .boxed())
     }
     async fn import(&self, _q: ImportQuery, _b: BodyStream) -> Answer<ProgressStream> {
         Ok(stream::empty().boxed())
@@ -474,18 +491,40 @@ impl Images for Fake {
 #[async_trait]
 impl Volumes for Fake {
     async fn create(&self, body: VolumeCreate) -> Answer<Volume> {
-        let v = Volume { name: body.name, driver: "local".into(), scope: "local".into(), labels: Some(body.labels), ..Default::default() };
+        let v = Volume {
+            name: body.name,
+            driver: "local".into(),
+            scope: "local".into(),
+            labels: Some(body.labels),
+            ..Default::default()
+        };
         self.0.lock().volumes.insert(v.name.clone(), v.clone());
         Ok(v)
     }
     async fn list(&self) -> Answer<Vec<ListedVolume>> {
-        Ok(self.0.lock().volumes.values().map(|v| ListedVolume { volume: v.clone(), in_use: v.name == "used" }).collect())
+        Ok(self
+            .0
+            .lock()
+            .volumes
+            .values()
+            .map(|v| ListedVolume { volume: v.clone(), in_use: v.name == "used" })
+            .collect())
     }
     async fn inspect(&self, name: &str) -> Answer<Volume> {
-        self.0.lock().volumes.get(name).cloned().ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))
+        self.0
+            .lock()
+            .volumes
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))
     }
     async fn remove(&self, name: &str, _force: bool) -> Answer<()> {
-        self.0.lock().volumes.remove(name).map(|_| ()).ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))
+        self.0
+            .lock()
+            .volumes
+            .remove(name)
+            .map(|_| ())
+            .ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))
     }
     async fn prune(&self, _q: PruneQuery) -> Answer<VolumesPruned> {
         Ok(VolumesPruned::default())

@@ -36,7 +36,12 @@ impl Swarm for Fake {
             }),
             status: NodeStatus { state: NodeState::Ready, addr: "127.0.0.1".into(), ..Default::default() },
             role: NodeRole::Manager,
-            manager: Some(ManagerStatus { raft_id: 1, addr: "127.0.0.1:2377".parse().unwrap(), leader: true, reachable: true }),
+            manager: Some(ManagerStatus {
+                raft_id: 1,
+                addr: "127.0.0.1:2377".parse().unwrap(),
+                leader: true,
+                reachable: true,
+            }),
             data_path_addr: None,
             attachments: vec![],
         }));
@@ -48,14 +53,21 @@ impl Swarm for Fake {
     }
     async fn leave(&self, force: bool) -> Answer<()> {
         if !force {
-            return Err(Refusal::unavailable("You are attempting to leave the swarm on a node that is participating as a manager. Use --force"));
+            return Err(Refusal::unavailable(
+                "You are attempting to leave the swarm on a node that is participating as a manager. Use --force",
+            ));
         }
         self.0.lock().role = SwarmRole::Inactive;
         Ok(())
     }
     async fn inspect(&self) -> Answer<SwarmView> {
         let cluster = self.0.lock().cluster.clone().ok_or_else(|| Refusal::unavailable("no swarm"))?;
-        Ok(SwarmView { cluster, tls: TlsInfo::default(), worker_token: "SWMTKN-1-w".into(), manager_token: "SWMTKN-1-m".into() })
+        Ok(SwarmView {
+            cluster,
+            tls: TlsInfo::default(),
+            worker_token: "SWMTKN-1-w".into(),
+            manager_token: "SWMTKN-1-m".into(),
+        })
     }
     async fn update(&self, _v: u64, spec: ClusterSpec, _r: Rotate) -> Answer<()> {
         let mut s = self.0.lock();
@@ -98,7 +110,11 @@ impl Services for Fake {
     }
     async fn create(&self, spec: ServiceSpec, _auth: Option<String>) -> Answer<(ServiceId, Vec<String>)> {
         if self.0.lock().services.iter().any(|s| s.spec.name == spec.name) {
-            return Err(Refusal::conflict(format!("name conflicts with an existing object: service {} already exists", spec.name)).as_rpc());
+            return Err(Refusal::conflict(format!(
+                "name conflicts with an existing object: service {} already exists",
+                spec.name
+            ))
+            .as_rpc());
         }
         let (id, meta) = (self.swarm_id::<ServiceId>(), self.meta());
         let replicas = if let ServiceMode::Replicated { replicas } = spec.mode { replicas } else { 1 };
@@ -183,7 +199,12 @@ impl Services for Fake {
                     ("com.docker.swarm.service.id".to_owned(), t.service.as_ref().unwrap().to_string()),
                     ("com.docker.swarm.task.id".to_owned(), t.id.to_string()),
                 ];
-                Ok(LogLine { stream: StdStream::Stdout, time: now(), line: Bytes::from("hello\n"), attrs: attrs.into() })
+                Ok(LogLine {
+                    stream: StdStream::Stdout,
+                    time: now(),
+                    line: Bytes::from("hello\n"),
+                    attrs: attrs.into(),
+                })
             })
             .collect();
         Ok(Logs { tty: false, lines: stream::iter(lines).boxed() })

@@ -122,12 +122,7 @@ impl Current {
         let facts = crypto::read_cert(&chain[0])?;
         crypto::certs_of_pem(root_pem, "the root certificate")?;
         let certified = CertifiedKey::from_der(chain, crypto::key_of_pem(key_pem)?, &crypto::provider())?;
-        Ok(Self {
-            certified: Arc::new(certified),
-            facts,
-            root_pem: root_pem.to_owned(),
-            cert_pem: cert_pem.to_owned(),
-        })
+        Ok(Self { certified: Arc::new(certified), facts, root_pem: root_pem.to_owned(), cert_pem: cert_pem.to_owned() })
     }
 }
 

@@ -45,10 +45,11 @@ fn roots(root_pem: &str) -> Result<Arc<RootCertStore>, CaError> {
 /// # Errors
 /// See [`CaError`].
 pub fn server_config(credentials: &Credentials) -> Result<Arc<ServerConfig>, CaError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(&credentials.current().root_pem)?, crypto::provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| CaError::Verifier(e.to_string()))?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(roots(&credentials.current().root_pem)?, crypto::provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| CaError::Verifier(e.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(crypto::provider())
         .with_protocol_versions(TLS13)?
         .with_client_cert_verifier(verifier)

@@ -211,7 +211,8 @@ impl Database {
             Bound::Unbounded => last + 1,
         };
         // Only what is certainly complete here; the file answers for the rest.
-        (first <= from && from < end && end <= last + 1).then(|| tail.range(from..end).map(|(_, e)| e.clone()).collect())
+        (first <= from && from < end && end <= last + 1)
+            .then(|| tail.range(from..end).map(|(_, e)| e.clone()).collect())
     }
 }
 
@@ -324,7 +325,8 @@ impl RaftLogStorage<Types> for Database {
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), Wrong> {
         self.tail.lock().retain(|index, _| *index > log_id.index);
-        let bytes = wire::codec::to_vec(&log_id).map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Write, e.into()))?;
+        let bytes =
+            wire::codec::to_vec(&log_id).map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Write, e.into()))?;
         let purge = self.write(move |tx| {
             tx.open_table(STATE)?.insert("purged", bytes.as_slice())?;
             tx.open_table(LOG)?.retain_in(..=log_id.index, |_, _| false)?;

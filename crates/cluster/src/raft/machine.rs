@@ -6,8 +6,8 @@ use model::Tables;
 use model::tables::TablesImage;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot, SnapshotMeta,
-    StorageError, StoredMembership,
+    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot,
+    SnapshotMeta, StorageError, StoredMembership,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
@@ -137,9 +137,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let err = |e| wrong(ErrorSubject::Snapshot(None), ErrorVerb::Write, e);
         let tables = std::mem::take(&mut self.tables);
         let encoded = tokio::task::spawn_blocking(move || wire::codec::to_vec(&tables.image())).await;
-        let data = encoded
-            .map_err(|e| err(FileError::Panic(e.to_string())))?
-            .map_err(|e| err(FileError::Codec(e)))?;
+        let data = encoded.map_err(|e| err(FileError::Panic(e.to_string())))?.map_err(|e| err(FileError::Codec(e)))?;
         self.db.save_snapshot(&self.meta, data.clone()).await.map_err(err)?;
         tracing::info!(id = %self.meta.snapshot_id, bytes = data.len(), "snapshot written");
         Ok(Snapshot { meta: self.meta.clone(), snapshot: Box::new(Cursor::new(data)) })

@@ -158,7 +158,8 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     };
     let config = Arc::new(config.validate().map_err(|e| OpenError::Start(e.to_string()))?);
     let network = network::Factory::new(transport.clone());
-    let inner = Inner::new(id, config, network, db.clone(), machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
+    let inner =
+        Inner::new(id, config, network, db.clone(), machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
     let stop = CancellationToken::new();
     let (tx, leadership) = watch::channel(Leadership::default());
     let raft = Raft { inner, id, db, transport, leadership, stop };
@@ -267,7 +268,8 @@ impl Raft {
                 let node = |id: u64| m.membership_config.membership().get_node(&id).cloned();
                 // openraft's leader does not step down when it is cut off; ours stops deciding.
                 let alone = m.membership_config.membership().voter_ids().count() == 1;
-                let heard = alone || m.millis_since_quorum_ack.is_none_or(|ms| u128::from(ms) < QUORUM_LOST.as_millis());
+                let heard =
+                    alone || m.millis_since_quorum_ack.is_none_or(|ms| u128::from(ms) < QUORUM_LOST.as_millis());
                 (m.state == ServerState::Leader && heard, m.current_term, m.current_leader.and_then(node))
             };
             let was = tx.borrow().clone();

@@ -10,11 +10,7 @@ use std::path::Path;
 
 type Read<T> = Result<T, ComposeError>;
 
-pub(super) fn secret(
-    key: &str,
-    at: &At<'_>,
-    around: &Surroundings<'_>,
-) -> Read<(String, StackObject<SecretSpec>)> {
+pub(super) fn secret(key: &str, at: &At<'_>, around: &Surroundings<'_>) -> Read<(String, StackObject<SecretSpec>)> {
     let (name, external) = name_of(key, at, "secret", around)?;
     if external {
         return Ok((name, StackObject::External));
@@ -31,11 +27,7 @@ pub(super) fn secret(
     Ok((name, StackObject::Own(spec)))
 }
 
-pub(super) fn config(
-    key: &str,
-    at: &At<'_>,
-    around: &Surroundings<'_>,
-) -> Read<(String, StackObject<ConfigSpec>)> {
+pub(super) fn config(key: &str, at: &At<'_>, around: &Surroundings<'_>) -> Read<(String, StackObject<ConfigSpec>)> {
     let (name, external) = name_of(key, at, "config", around)?;
     if external {
         return Ok((name, StackObject::External));
@@ -69,7 +61,9 @@ fn data(key: &str, at: &At<'_>, kind: &str, around: &Surroundings<'_>) -> Read<V
             let name = variable.text()?;
             match (around.env)(&name) {
                 Some(value) => Ok(value.into_bytes()),
-                None => variable.wrong(format!("environment variable \"{name}\" required by {kind} \"{key}\" is not set")),
+                None => {
+                    variable.wrong(format!("environment variable \"{name}\" required by {kind} \"{key}\" is not set"))
+                }
             }
         }
         (None, None, Some(content)) => Ok(content.text()?.into_bytes()),

@@ -91,7 +91,8 @@ fn name_of(key: &str, at: &At<'_>, kind: &str, around: &Surroundings<'_>) -> Res
     }
     for (other, _) in at.entries()? {
         if !matches!(other.as_str(), "name" | "external") && !other.starts_with("x-") {
-            return at.wrong(format!("conflicting parameters \"external\" and \"{other}\" specified for {kind} \"{key}\""));
+            return at
+                .wrong(format!("conflicting parameters \"external\" and \"{other}\" specified for {kind} \"{key}\""));
         }
     }
     if let (Some(_), Some(_)) = (&name, &old_name) {
@@ -101,7 +102,11 @@ fn name_of(key: &str, at: &At<'_>, kind: &str, around: &Surroundings<'_>) -> Res
 }
 
 /// A named volume that a service uses.
-fn volume(key: &str, at: &At<'_>, around: &Surroundings<'_>) -> Result<(String, StackObject<VolumeSpec>), ComposeError> {
+fn volume(
+    key: &str,
+    at: &At<'_>,
+    around: &Surroundings<'_>,
+) -> Result<(String, StackObject<VolumeSpec>), ComposeError> {
     let (name, external) = name_of(key, at, "volume", around)?;
     if external {
         return Ok((name, StackObject::External));

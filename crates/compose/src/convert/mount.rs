@@ -65,14 +65,18 @@ fn short(at: &At<'_>) -> Read<Mount> {
 }
 
 fn long(at: &At<'_>) -> Read<Mount> {
-    let text = |at: &At<'_>, key: &str| -> Read<String> { Ok(at.get(key).map(|v| v.text()).transpose()?.unwrap_or_default()) };
-    let flag = |at: &At<'_>, key: &str| -> Read<bool> { Ok(at.get(key).map(|v| v.flag()).transpose()?.unwrap_or_default()) };
+    let text =
+        |at: &At<'_>, key: &str| -> Read<String> { Ok(at.get(key).map(|v| v.text()).transpose()?.unwrap_or_default()) };
+    let flag =
+        |at: &At<'_>, key: &str| -> Read<bool> { Ok(at.get(key).map(|v| v.flag()).transpose()?.unwrap_or_default()) };
     let Some(kind) = at.get("type") else { return at.shape("type is required") };
     let kind = match kind.text()?.as_str() {
         "bind" => MountKind::Bind,
         "volume" => MountKind::Volume,
         "tmpfs" => MountKind::Tmpfs,
-        other @ ("npipe" | "cluster" | "image") => return kind.wrong(format!("volumes of type {other} are not supported")),
+        other @ ("npipe" | "cluster" | "image") => {
+            return kind.wrong(format!("volumes of type {other} are not supported"));
+        }
         other => return kind.wrong(format!("volume type must be volume, bind, tmpfs, npipe, or cluster, not {other}")),
     };
     let mut mount = Mount {

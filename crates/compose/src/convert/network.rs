@@ -24,9 +24,11 @@ pub(super) fn uses(
     let null = Value::Null;
     let mut wished: Vec<(String, At<'_>)> = match at.get("networks") {
         None => Vec::new(),
-        Some(list) if list.value.is_sequence() => {
-            list.items()?.into_iter().map(|item| Ok((item.text()?, At { path: item.path, value: &null }))).collect::<Read<_>>()?
-        }
+        Some(list) if list.value.is_sequence() => list
+            .items()?
+            .into_iter()
+            .map(|item| Ok((item.text()?, At { path: item.path, value: &null })))
+            .collect::<Read<_>>()?,
         Some(map) => map.entries()?,
     };
     if wished.is_empty() {
@@ -70,9 +72,8 @@ fn network(key: &str, at: &At<'_>, around: &Surroundings<'_>) -> Read<(String, S
     if external {
         return Ok((name, StackObject::External));
     }
-    let flag = |key: &str, default: bool| -> Read<bool> {
-        Ok(at.get(key).map(|v| v.flag()).transpose()?.unwrap_or(default))
-    };
+    let flag =
+        |key: &str, default: bool| -> Read<bool> { Ok(at.get(key).map(|v| v.flag()).transpose()?.unwrap_or(default)) };
     let mut spec = NetworkSpec {
         name: name.clone(),
         labels: labelled(around, at.get("labels").map(|l| l.labels()).transpose()?.unwrap_or_default()),

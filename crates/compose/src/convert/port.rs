@@ -87,12 +87,8 @@ fn short(text: &str, warnings: &mut Vec<String>) -> Result<Vec<PortConfig>, Stri
         warnings.push(format!("ignoring IP-address ({text}/{protocol}) service will listen on '0.0.0.0'"));
     }
     let targets = range(target).ok_or_else(|| format!("Invalid containerPort: {target}"))?;
-    let config = |target_port, published_port| PortConfig {
-        protocol,
-        target_port,
-        published_port,
-        ..PortConfig::default()
-    };
+    let config =
+        |target_port, published_port| PortConfig { protocol, target_port, published_port, ..PortConfig::default() };
     let Some(published) = published.filter(|p| !p.is_empty()) else {
         return Ok(targets.map(|t| config(t, 0)).collect());
     };
@@ -138,7 +134,10 @@ mod tests {
             ("3000-3002", &["0:3000/tcp", "0:3001/tcp", "0:3002/tcp"]),
             ("9000-9001:80-81", &["9000:80/tcp", "9001:81/tcp"]),
             ("9000-9001:80", &["9000:80/tcp", "9001:80/tcp"]),
-            ("127.0.0.1:80:81", &["80:81/tcp", "ignoring IP-address (127.0.0.1:80:81/tcp) service will listen on '0.0.0.0'"]),
+            (
+                "127.0.0.1:80:81",
+                &["80:81/tcp", "ignoring IP-address (127.0.0.1:80:81/tcp) service will listen on '0.0.0.0'"],
+            ),
             ("[::1]::81", &["0:81/tcp", "ignoring IP-address ([::1]::81/tcp) service will listen on '0.0.0.0'"]),
         ];
         for (text, wanted) in table {

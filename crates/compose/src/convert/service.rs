@@ -188,9 +188,8 @@ fn healthcheck(at: &At<'_>) -> Read<HealthConfig> {
         }
         return Ok(HealthConfig { test: vec!["NONE".into()], ..HealthConfig::default() });
     }
-    let duration = |key: &str| -> Read<Duration> {
-        Ok(at.get(key).map(|v| v.duration()).transpose()?.unwrap_or_default())
-    };
+    let duration =
+        |key: &str| -> Read<Duration> { Ok(at.get(key).map(|v| v.duration()).transpose()?.unwrap_or_default()) };
     Ok(HealthConfig {
         test,
         interval: duration("interval")?,

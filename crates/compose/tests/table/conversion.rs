@@ -43,7 +43,8 @@ fn variables_come_from_files_then_from_the_service_then_from_around() {
 
 #[test]
 fn interpolation_reaches_values_and_types() {
-    let stack = load(&web("deploy:\n  replicas: ${N}\nhostname: v${TAG:-1}-${NONE:-x}-$$\nread_only: \"${NONE:-true}\""));
+    let stack =
+        load(&web("deploy:\n  replicas: ${N}\nhostname: v${TAG:-1}-${NONE:-x}-$$\nread_only: \"${NONE:-true}\""));
     let service = &stack.services["web"];
     assert_eq!(service.spec.mode, ServiceMode::Replicated { replicas: 3 });
     let c = service.spec.task.container.as_ref().unwrap();
@@ -63,7 +64,9 @@ fn anchors_and_merge_keys() {
 #[test]
 fn health_checks() {
     let h = |lines: &str| container(&format!("healthcheck:\n{lines}")).healthcheck.unwrap();
-    let full = h("  test: [CMD, curl, -f, localhost]\n  interval: 1m\n  timeout: 10s\n  retries: 4\n  start_period: 5s\n  start_interval: 500ms");
+    let full = h(
+        "  test: [CMD, curl, -f, localhost]\n  interval: 1m\n  timeout: 10s\n  retries: 4\n  start_period: 5s\n  start_interval: 500ms",
+    );
     assert_eq!(full.test, ["CMD", "curl", "-f", "localhost"]);
     assert_eq!((full.interval, full.timeout, full.retries), (Duration::from_secs(60), Duration::from_secs(10), 4));
     assert_eq!((full.start_period, full.start_interval), (Duration::from_secs(5), Duration::from_millis(500)));
@@ -82,11 +85,17 @@ fn the_rest_of_the_container() {
     assert_eq!(c.ulimits[0], Ulimit { name: "nofile".into(), hard: 40000, soft: 20000 });
     assert_eq!(c.ulimits[1], Ulimit { name: "nproc".into(), hard: 65535, soft: 65535 });
     let dns = c.dns.unwrap();
-    assert_eq!((dns.nameservers, dns.search), (vec!["8.8.8.8".to_owned()], vec!["a.example".to_owned(), "b.example".to_owned()]));
+    assert_eq!(
+        (dns.nameservers, dns.search),
+        (vec!["8.8.8.8".to_owned()], vec!["a.example".to_owned(), "b.example".to_owned()])
+    );
     assert_eq!(c.hosts, ["162.242.195.82 somehost", "::1 six", "1.2.3.4 eq"]);
     let stack = load(&web("logging:\n  driver: json-file\n  options: {max-size: 10m, max-file: 3}"));
     let log = stack.services["web"].spec.task.log_driver.clone().unwrap();
-    assert_eq!((log.name.as_str(), log.options["max-size"].as_str(), log.options["max-file"].as_str()), ("json-file", "10m", "3"));
+    assert_eq!(
+        (log.name.as_str(), log.options["max-size"].as_str(), log.options["max-file"].as_str()),
+        ("json-file", "10m", "3")
+    );
 }
 
 #[test]
@@ -99,7 +108,10 @@ fn ports_in_both_forms() {
         .iter()
         .map(|p| (p.published_port, p.target_port, p.protocol.as_str(), p.publish_mode == PublishMode::Host))
         .collect();
-    assert_eq!(shown, [(0, 9000, "tcp", false), (53, 53, "udp", false), (8080, 80, "tcp", false), (8443, 443, "tcp", true)]);
+    assert_eq!(
+        shown,
+        [(0, 9000, "tcp", false), (53, 53, "udp", false), (8080, 80, "tcp", false), (8443, 443, "tcp", true)]
+    );
 }
 
 #[test]
@@ -171,7 +183,12 @@ fn secrets_and_configs() {
     ) + "secrets:\n  key: {file: ./secret.txt, labels: {a: b}}\n  outer: {external: true}\n  env: {environment: TOKEN, name: token_v1}\nconfigs:\n  conf: {file: ../nginx.conf, template_driver: golang}\n  inline: {content: \"hello ${TAG}\"}\n";
     let stack = load(&text);
     let web = &stack.services["web"];
-    let file = |name: &str, uid: &str, gid: &str, mode| FileTarget { name: name.into(), uid: uid.into(), gid: gid.into(), mode };
+    let file = |name: &str, uid: &str, gid: &str, mode| FileTarget {
+        name: name.into(),
+        uid: uid.into(),
+        gid: gid.into(),
+        mode,
+    };
     assert_eq!(
         web.secrets,
         [

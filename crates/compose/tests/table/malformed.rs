@@ -18,7 +18,10 @@ fn unknown_keys_are_told_with_their_place() {
         (web("imag: x"), "0.yml:5: services.web Additional property imag is not allowed"),
         (web("deploy:\n  replica: 2"), "0.yml:6: services.web.deploy Additional property replica is not allowed"),
         (web("profiles: [a]"), "0.yml:5: services.web Additional property profiles is not allowed"),
-        (web("ports:\n  - {target: 80, publishd: 80}"), "0.yml:5: services.web.ports[0] Additional property publishd is not allowed"),
+        (
+            web("ports:\n  - {target: 80, publishd: 80}"),
+            "0.yml:5: services.web.ports[0] Additional property publishd is not allowed",
+        ),
         (web("") + "networks:\n  a:\n    drivr: x\n", "0.yml:7: networks.a Additional property drivr is not allowed"),
         ("include: [a]\nservices: {}".to_owned(), "0.yml:1: (root) Additional property include is not allowed"),
     ];
@@ -40,10 +43,22 @@ fn wrong_values_are_told_with_their_place() {
     let table = [
         ("deploy: {replicas: many}", "services.web.deploy.replicas must be a integer"),
         ("deploy: {replicas: -1}", "services.web.deploy.replicas: must not be negative"),
-        ("deploy: {resources: {limits: {cpus: lots}}}", "services.web.deploy.resources.limits.cpus: invalid value for cpus: \"lots\""),
-        ("deploy: {resources: {limits: {memory: 5x}}}", "services.web.deploy.resources.limits.memory: invalid size: '5x'"),
-        ("deploy: {update_config: {order: both}}", "services.web.deploy.update_config.order: unknown order: both; stop-first or start-first is expected"),
-        ("stop_grace_period: 10", "services.web.stop_grace_period: invalid duration \"10\": a number with ns, us, ms, s, m or h is expected, as in \"1m30s\""),
+        (
+            "deploy: {resources: {limits: {cpus: lots}}}",
+            "services.web.deploy.resources.limits.cpus: invalid value for cpus: \"lots\"",
+        ),
+        (
+            "deploy: {resources: {limits: {memory: 5x}}}",
+            "services.web.deploy.resources.limits.memory: invalid size: '5x'",
+        ),
+        (
+            "deploy: {update_config: {order: both}}",
+            "services.web.deploy.update_config.order: unknown order: both; stop-first or start-first is expected",
+        ),
+        (
+            "stop_grace_period: 10",
+            "services.web.stop_grace_period: invalid duration \"10\": a number with ns, us, ms, s, m or h is expected, as in \"1m30s\"",
+        ),
         ("ports: 80", "services.web.ports must be a list"),
         ("ports: [{published: 80}]", "services.web.ports[0] target is required"),
         ("ports: [{target: 99999}]", "services.web.ports[0].target: invalid target port 99999: 0 to 65535 is expected"),
@@ -53,10 +68,16 @@ fn wrong_values_are_told_with_their_place() {
         ("volumes: ['a:b:c:d']", "services.web.volumes[0]: invalid spec: a:b:c:d: too many colons"),
         ("volumes: [':/x']", "services.web.volumes[0]: invalid spec: :/x: empty section between colons"),
         ("volumes: [{type: bind, target: /x}]", "services.web.volumes[0]: invalid bind source, source cannot be empty"),
-        ("volumes: [{type: tmpfs, source: a, target: /x}]", "services.web.volumes[0]: invalid tmpfs source, source must be empty"),
+        (
+            "volumes: [{type: tmpfs, source: a, target: /x}]",
+            "services.web.volumes[0]: invalid tmpfs source, source must be empty",
+        ),
         ("secrets: [nope]", "services.web.secrets[0]: undefined secret \"nope\""),
         ("configs: [nope]", "services.web.configs[0]: undefined config \"nope\""),
-        ("healthcheck: {disable: true, test: x}", "services.web.healthcheck: test and disable can't be set at the same time"),
+        (
+            "healthcheck: {disable: true, test: x}",
+            "services.web.healthcheck: test and disable can't be set at the same time",
+        ),
         ("command: \"a 'b\"", "services.web.command: EOF found when expecting closing quote"),
         ("depends_on: {db: {condition: service_started}}", "services.web.depends_on must be a list"),
         ("environment: 5", "services.web.environment must be a mapping or a list"),
@@ -64,7 +85,10 @@ fn wrong_values_are_told_with_their_place() {
         ("extra_hosts: [alone]", "services.web.extra_hosts[0]: bad format for add-host: \"alone\""),
         ("ulimits: {nofile: {soft: 1}}", "services.web.ulimits.nofile must have both soft and hard"),
         ("hostname: [a]", "services.web.hostname must be a string"),
-        ("hostname: ${", "services.web.hostname: invalid interpolation format: \"${\". You may need to escape any $ with another $."),
+        (
+            "hostname: ${",
+            "services.web.hostname: invalid interpolation format: \"${\". You may need to escape any $ with another $.",
+        ),
         ("hostname: ${NONE:?say it}", "services.web.hostname: required variable NONE is missing a value: say it"),
     ];
     for (line, wanted) in table {
@@ -79,10 +103,19 @@ fn services_and_declarations_that_contradict_themselves() {
         ("services:\n  web: {}\n".to_owned(), "invalid image reference for service web: no image specified"),
         ("services:\n  web: 5\n".to_owned(), "services.web must be a mapping"),
         ("services: [a]\n".to_owned(), "services must be a mapping"),
-        (tail("secrets:\n  a: {external: true, file: x}\n"), "conflicting parameters \"external\" and \"file\" specified for secret \"a\""),
+        (
+            tail("secrets:\n  a: {external: true, file: x}\n"),
+            "conflicting parameters \"external\" and \"file\" specified for secret \"a\"",
+        ),
         (tail("secrets:\n  a: {}\n"), "secret \"a\" needs one of file, environment, content or external"),
-        (tail("secrets:\n  a: {environment: NONE}\n"), "environment variable \"NONE\" required by secret \"a\" is not set"),
-        (tail("configs:\n  a: {file: x, content: y}\n"), "config \"a\" must have only one of file, environment and content"),
+        (
+            tail("secrets:\n  a: {environment: NONE}\n"),
+            "environment variable \"NONE\" required by secret \"a\" is not set",
+        ),
+        (
+            tail("configs:\n  a: {file: x, content: y}\n"),
+            "config \"a\" must have only one of file, environment and content",
+        ),
         (tail("configs:\n  a: {file: x}\n"), "/work/app/x: entity not found"),
         (tail("secrets:\n  a: {driver: vault, file: x}\n"), "secret drivers are not supported"),
     ];

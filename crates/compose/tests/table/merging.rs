@@ -13,7 +13,10 @@ fn later_files_change_earlier_ones() {
     assert_eq!(c.capability_add, ["CAP_NET_ADMIN", "CAP_SYS_TIME"]);
     let health = c.healthcheck.as_ref().unwrap();
     assert_eq!((health.test.join(" "), health.retries), ("CMD b".to_owned(), 2));
-    assert_eq!(c.mounts.iter().map(|m| (m.source.as_str(), m.read_only)).collect::<Vec<_>>(), [("/work/app/c", true), ("/work/app/b", false)]);
+    assert_eq!(
+        c.mounts.iter().map(|m| (m.source.as_str(), m.read_only)).collect::<Vec<_>>(),
+        [("/work/app/c", true), ("/work/app/b", false)]
+    );
     let ports: Vec<_> = web.spec.endpoint.as_ref().unwrap().ports.iter().map(|p| p.published_port).collect();
     assert_eq!(ports, [80, 443, 8080]);
     assert_eq!(web.spec.mode, ServiceMode::Replicated { replicas: 5 });

@@ -35,7 +35,10 @@ fn the_tutorials_stack() {
     assert_eq!(data.spec.mode, ServiceMode::Replicated { replicas: 5 });
     assert_eq!(data.spec.task.restart.as_ref().unwrap().condition, RestartCondition::OnFailure);
     assert_eq!(data.spec.endpoint.as_ref().unwrap().ports[0].published_port, 4000);
-    assert_eq!((data.networks[0].network.as_str(), data.networks[0].aliases.as_slice()), ("app_data-network", &["dataservice".to_owned()][..]));
+    assert_eq!(
+        (data.networks[0].network.as_str(), data.networks[0].aliases.as_slice()),
+        ("app_data-network", &["dataservice".to_owned()][..])
+    );
     let redis = &stack.services["redis"];
     assert_eq!(redis.spec.task.placement.constraints, ["node.role == manager"]);
 }

@@ -65,7 +65,10 @@ pub(crate) fn import(store: &Arc<Store>, mut reader: impl Read, spec: Import) ->
 }
 
 /// Ends a layer whose feeding may have failed: the unpacker's reason is the better one where it gave up first.
-pub(crate) fn finish(writer: LayerWriter, fed: Result<(), ImageError>) -> Result<crate::layer::writer::Staged, ImageError> {
+pub(crate) fn finish(
+    writer: LayerWriter,
+    fed: Result<(), ImageError>,
+) -> Result<crate::layer::writer::Staged, ImageError> {
     match fed {
         Ok(()) | Err(ImageError::Cancelled) => writer.finish(),
         Err(e) => Err(e),

@@ -94,7 +94,8 @@ pub(crate) fn load(store: &Arc<Store>, reader: impl Read) -> Result<Vec<String>,
     let reader = crate::layer::decompressed(reader)?;
     let contents = read_archive(store, reader)?;
     if let Some(json) = contents.document("manifest.json") {
-        let images: Vec<SavedImage> = serde_json::from_slice(json).map_err(|e| ImageError::malformed("manifest.json", e))?;
+        let images: Vec<SavedImage> =
+            serde_json::from_slice(json).map_err(|e| ImageError::malformed("manifest.json", e))?;
         return load_saved(store, &contents, &images);
     }
     if let Some(json) = contents.document("index.json") {
@@ -119,7 +120,11 @@ fn read_archive(store: &Arc<Store>, reader: impl Read) -> Result<Contents, Image
             // Old archives name a shared layer once and link to it.
             EntryType::Symlink | EntryType::Link => {
                 let target = entry.link_name().map_err(broken)?.map(|t| t.into_owned()).unwrap_or_default();
-                let base = if entry.header().entry_type() == EntryType::Link { PathBuf::new() } else { path.parent().map(Path::to_owned).unwrap_or_default() };
+                let base = if entry.header().entry_type() == EntryType::Link {
+                    PathBuf::new()
+                } else {
+                    path.parent().map(Path::to_owned).unwrap_or_default()
+                };
                 if let Some(target) = clean(&base.join(target)) {
                     contents.links.insert(path, target);
                 }
@@ -140,7 +145,9 @@ impl Contents {
         let n = chunks::fill(entry, &mut head).map_err(broken)?;
         head.truncate(n);
         if head.first().is_some_and(|b| matches!(b, b'{' | b'[')) {
-            if entry.length() > JSON_BYTES_MAX || self.document_bytes as u64 + entry.length() > JSON_TOTAL_BYTES_MAX as u64 {
+            if entry.length() > JSON_BYTES_MAX
+                || self.document_bytes as u64 + entry.length() > JSON_TOTAL_BYTES_MAX as u64
+            {
                 return Err(ImageError::LayerLimit { what: "size of the manifests", limit: JSON_BYTES_MAX });
             }
             entry.take(JSON_BYTES_MAX).read_to_end(&mut head).map_err(broken)?;
@@ -165,7 +172,8 @@ impl Contents {
                 let mut writer = store.layer_writer()?;
                 let fed = writer.write(Bytes::from(head)).and_then(|()| feed_entry(entry, &mut writer));
                 let staged = finish(writer, fed)?;
-                let blob = KnownBlob { digest: staged.blob.digest.clone(), size: staged.blob.size, media_type: String::new() };
+                let blob =
+                    KnownBlob { digest: staged.blob.digest.clone(), size: staged.blob.size, media_type: String::new() };
                 check(promised.as_deref(), &blob.digest)?;
                 (store.adopt(staged, None)?, blob)
             }
@@ -216,7 +224,8 @@ fn feed_entry(entry: &mut impl Read, writer: &mut LayerWriter) -> Result<(), Ima
 }
 
 fn hash(head: Vec<u8>, rest: &mut impl Read) -> io::Result<(String, u64)> {
-    let (mut hasher, mut size, mut buffer) = (Sha256::new_with_prefix(&head), head.len() as u64, vec![0u8; chunks::CHUNK]);
+    let (mut hasher, mut size, mut buffer) =
+        (Sha256::new_with_prefix(&head), head.len() as u64, vec![0u8; chunks::CHUNK]);
     loop {
         let n = chunks::fill(rest, &mut buffer)?;
         if n == 0 {
@@ -229,7 +238,9 @@ fn hash(head: Vec<u8>, rest: &mut impl Read) -> io::Result<(String, u64)> {
 
 fn check(promised: Option<&str>, actual: &str) -> Result<(), ImageError> {
     match promised {
-        Some(expected) if expected != actual => Err(ImageError::DigestMismatch { expected: expected.to_owned(), actual: actual.to_owned() }),
+        Some(expected) if expected != actual => {
+            Err(ImageError::DigestMismatch { expected: expected.to_owned(), actual: actual.to_owned() })
+        }
         _ => Ok(()),
     }
 }
@@ -273,17 +284,24 @@ fn blob_path(digest: &str) -> Result<String, ImageError> {
 fn load_saved(store: &Arc<Store>, contents: &Contents, images: &[SavedImage]) -> Result<Vec<String>, ImageError> {
     let (mut messages, mut ids) = (Vec::new(), HashMap::new());
     for image in images {
-        let raw = contents.document(&image.config).ok_or_else(|| ImageError::malformed(&image.config, "it is not in the archive"))?;
+        let raw = contents
+            .document(&image.config)
+            .ok_or_else(|| ImageError::malformed(&image.config, "it is not in the archive"))?;
         let config = crate::store::parse_config(raw)?;
         let layers = image.layers.as_deref().unwrap_or_default();
         if layers.len() != config.rootfs.diff_ids.len() {
             return Err(ImageError::malformed(
                 "manifest.json",
-                format!("invalid manifest, layers length mismatch: expected {}, got {}", config.rootfs.diff_ids.len(), layers.len()),
+                format!(
+                    "invalid manifest, layers length mismatch: expected {}, got {}",
+                    config.rootfs.diff_ids.len(),
+                    layers.len()
+                ),
             ));
         }
         for (path, expected) in layers.iter().zip(&config.rootfs.diff_ids) {
-            let lease = contents.layer(path).ok_or_else(|| ImageError::malformed(path, "the layer is not in the archive"))?;
+            let lease =
+                contents.layer(path).ok_or_else(|| ImageError::malformed(path, "the layer is not in the archive"))?;
             check(Some(expected), &lease.diff_id)?;
         }
         let id = store.create_image(raw, image.parent.as_ref().and_then(|p| ids.get(p).cloned()))?;
@@ -312,17 +330,21 @@ fn load_layout(store: &Arc<Store>, contents: &Contents, index: &Document) -> Res
     for descriptor in index.manifests.iter().flatten() {
         let mut at = descriptor.clone();
         for _ in 0..NESTING_MAX {
-            let document: Document = serde_json::from_slice(contents.blob_document(&at)?).map_err(|e| ImageError::malformed(&at.digest, e))?;
+            let document: Document = serde_json::from_slice(contents.blob_document(&at)?)
+                .map_err(|e| ImageError::malformed(&at.digest, e))?;
             if let Some(nested) = &document.manifests {
-                at = choose(nested, &Platform::host(), |d| contents.document(&blob_path(&d.digest).unwrap_or_default()).is_some())
-                    .ok_or_else(|| ImageError::NoPlatform(Platform::host().to_string()))?
-                    .clone();
+                at = choose(nested, &Platform::host(), |d| {
+                    contents.document(&blob_path(&d.digest).unwrap_or_default()).is_some()
+                })
+                .ok_or_else(|| ImageError::NoPlatform(Platform::host().to_string()))?
+                .clone();
                 continue;
             }
             let (Some(config), Some(layers)) = (&document.config, &document.layers) else { break };
             let id = load_manifest(store, contents, config, layers)?;
             let annotations = descriptor.annotations.as_ref();
-            let name = annotations.and_then(|a| a.get(CONTAINERD_NAME).or_else(|| a.get(REF_NAME).filter(|n| n.contains(['/', ':']))));
+            let name = annotations
+                .and_then(|a| a.get(CONTAINERD_NAME).or_else(|| a.get(REF_NAME).filter(|n| n.contains(['/', ':']))));
             match name.and_then(|n| Reference::parse(n).ok()) {
                 Some(reference) => {
                     let reference = reference.or_latest();
@@ -341,7 +363,12 @@ fn load_layout(store: &Arc<Store>, contents: &Contents, index: &Document) -> Res
     Ok(messages)
 }
 
-fn load_manifest(store: &Arc<Store>, contents: &Contents, config: &Descriptor, layers: &[Descriptor]) -> Result<String, ImageError> {
+fn load_manifest(
+    store: &Arc<Store>,
+    contents: &Contents,
+    config: &Descriptor,
+    layers: &[Descriptor],
+) -> Result<String, ImageError> {
     let raw = contents.blob_document(config)?;
     let parsed = crate::store::parse_config(raw)?;
     if layers.len() != parsed.rootfs.diff_ids.len() {
@@ -349,23 +376,37 @@ fn load_manifest(store: &Arc<Store>, contents: &Contents, config: &Descriptor, l
     }
     for (descriptor, expected) in layers.iter().zip(&parsed.rootfs.diff_ids) {
         let path = blob_path(&descriptor.digest)?;
-        let lease = contents.layer(&path).ok_or_else(|| ImageError::malformed(&path, "the layer is not in the archive"))?;
+        let lease =
+            contents.layer(&path).ok_or_else(|| ImageError::malformed(&path, "the layer is not in the archive"))?;
         check(Some(expected), &lease.diff_id)?;
         if let Some(blob) = contents.blobs.get(Path::new(&path)) {
-            store.remember_blob(&lease.diff_id, KnownBlob { media_type: descriptor.media_type.clone(), ..blob.clone() })?;
+            store.remember_blob(
+                &lease.diff_id,
+                KnownBlob { media_type: descriptor.media_type.clone(), ..blob.clone() },
+            )?;
         }
     }
     store.create_image(raw, None)
 }
 
 /// The manifest of an index that fits a platform best.
-pub(crate) fn choose<'a>(manifests: &'a [Descriptor], wanted: &Platform, usable: impl Fn(&Descriptor) -> bool) -> Option<&'a Descriptor> {
+pub(crate) fn choose<'a>(
+    manifests: &'a [Descriptor],
+    wanted: &Platform,
+    usable: impl Fn(&Descriptor) -> bool,
+) -> Option<&'a Descriptor> {
     let fits = |d: &&Descriptor| {
         usable(d)
             && d.platform.as_ref().is_none_or(|p| {
-                p.os == wanted.os && p.architecture == wanted.architecture && (wanted.variant.is_empty() || p.variant == wanted.variant)
+                p.os == wanted.os
+                    && p.architecture == wanted.architecture
+                    && (wanted.variant.is_empty() || p.variant == wanted.variant)
             })
     };
     // Attestations carry the platform unknown/unknown; a descriptor without platform is taken last.
-    manifests.iter().filter(|d| d.platform.is_some()).find(fits).or_else(|| manifests.iter().filter(|d| d.platform.is_none()).find(fits))
+    manifests
+        .iter()
+        .filter(|d| d.platform.is_some())
+        .find(fits)
+        .or_else(|| manifests.iter().filter(|d| d.platform.is_none()).find(fits))
 }

@@ -86,9 +86,12 @@ impl<W: Write> Packer<W> {
             libc_modes::DIR => {
                 let dir = parent.dir(name).at("open", path)?;
                 self.entry(path, EntryType::Directory, &stat, 0, b"", &xattrs).at("write", path)?;
-                if self.marks == Marks::Translate && parent.xattr(name, OsStr::new(OPAQUE_XATTR)).at("read", path)?.as_deref() == Some(b"y") {
+                if self.marks == Marks::Translate
+                    && parent.xattr(name, OsStr::new(OPAQUE_XATTR)).at("read", path)?.as_deref() == Some(b"y")
+                {
                     let plain = Stat { mode: 0o100_000, ..stat };
-                    self.entry(&path.join(".wh..wh..opq"), EntryType::Regular, &plain, 0, b"", &[]).at("write", path)?;
+                    self.entry(&path.join(".wh..wh..opq"), EntryType::Regular, &plain, 0, b"", &[])
+                        .at("write", path)?;
                 }
                 return self.children(&dir, path, depth + 1);
             }
@@ -137,7 +140,15 @@ impl<W: Write> Packer<W> {
         self.out.write_all(&[0; 512][..padding as usize])
     }
 
-    fn entry(&mut self, path: &Path, kind: EntryType, stat: &Stat, size: u64, link: &[u8], xattrs: &[(OsString, Vec<u8>)]) -> io::Result<()> {
+    fn entry(
+        &mut self,
+        path: &Path,
+        kind: EntryType,
+        stat: &Stat,
+        size: u64,
+        link: &[u8],
+        xattrs: &[(OsString, Vec<u8>)],
+    ) -> io::Result<()> {
         let mut name = path.as_os_str().as_bytes().to_vec();
         if kind == EntryType::Directory {
             name.push(b'/');

@@ -2,7 +2,10 @@
 //! a file's content is kept (compressed), and the contents are named by path.
 //!
 //! The alternative, keeping each tar beside its tree, costs twice the disk and twice the writing.
-use crate::{digest, error::{ImageError, IoContext}};
+use crate::{
+    digest,
+    error::{ImageError, IoContext},
+};
 use kernel::beneath::Root;
 use sha2::{Digest, Sha256};
 use std::{
@@ -67,10 +70,16 @@ impl RecipeWriter {
 }
 
 /// Writes the tar of the layer in `layer_dir` and checks that it is the very one that was unpacked.
-pub(crate) fn assemble(layer_dir: &Path, diff_id: &str, moved: &BTreeMap<u64, PathBuf>, out: &mut dyn Write) -> Result<(), ImageError> {
+pub(crate) fn assemble(
+    layer_dir: &Path,
+    diff_id: &str,
+    moved: &BTreeMap<u64, PathBuf>,
+    out: &mut dyn Write,
+) -> Result<(), ImageError> {
     let path = layer_dir.join("recipe.zst");
     let damaged = |why: &dyn std::fmt::Display| ImageError::Damaged { path: path.clone(), why: why.to_string() };
-    let mut recipe = BufReader::new(zstd::stream::read::Decoder::new(File::open(&path).at("open", &path)?).at("read", &path)?);
+    let mut recipe =
+        BufReader::new(zstd::stream::read::Decoder::new(File::open(&path).at("open", &path)?).at("read", &path)?);
     let tree = Root::open(&layer_dir.join("diff")).at("open", layer_dir)?;
     let whole = Root::open(layer_dir).at("open", layer_dir)?;
     let (mut hasher, mut buffer, mut number) = (Sha256::new(), vec![0u8; 256 << 10], 0u64);

@@ -58,7 +58,13 @@ pub(crate) fn layer(reader: impl Read, layer_dir: &Path, limits: Limits) -> Resu
 }
 
 /// Unpacks an archive below `prefix` of a live tree.
-pub(crate) fn plain(reader: impl Read, root: &Root, prefix: &Path, options: PlainOptions, limits: Limits) -> Result<(), ImageError> {
+pub(crate) fn plain(
+    reader: impl Read,
+    root: &Root,
+    prefix: &Path,
+    options: PlainOptions,
+    limits: Limits,
+) -> Result<(), ImageError> {
     let mut unpacker = Unpacker::new(root, limits);
     unpacker.prefix = prefix.to_owned();
     unpacker.options = options;
@@ -215,7 +221,12 @@ impl<'a> Unpacker<'a> {
         ImageError::malformed("archive/tar", e)
     }
 
-    fn place<R: Read>(&mut self, item: &Item, entry: &mut Entry<'_, R>, tape: &RefCell<Tape>) -> Result<(), ImageError> {
+    fn place<R: Read>(
+        &mut self,
+        item: &Item,
+        entry: &mut Entry<'_, R>,
+        tape: &RefCell<Tape>,
+    ) -> Result<(), ImageError> {
         let at = |what: &'static str| move |e: io::Error| ImageError::Io { what, path: item.name.clone(), source: e };
         let is_layer = self.shadow.is_some();
         let Some(name) = item.path.file_name().map(OsStr::to_owned) else {
@@ -240,9 +251,12 @@ impl<'a> Unpacker<'a> {
             Ok(old) if old.is_dir() && is_dir => true,
             Ok(old) => {
                 if self.options.no_overwrite_dir_non_dir && old.is_dir() != is_dir {
-                    let (from, to) = if is_dir { ("non-directory", "directory") } else { ("directory", "non-directory") };
+                    let (from, to) =
+                        if is_dir { ("non-directory", "directory") } else { ("directory", "non-directory") };
                     return Err(ImageError::InvalidArgument(format!(
-                        "cannot overwrite {from} {:?} with {to} {:?}", Path::new("/").join(&path), item.name
+                        "cannot overwrite {from} {:?} with {to} {:?}",
+                        Path::new("/").join(&path),
+                        item.name
                     )));
                 }
                 covers_whiteout = old.is_whiteout();
@@ -293,20 +307,35 @@ impl<'a> Unpacker<'a> {
                 set_file_attributes(&file, Some(owner), item.mode, item.mtime).map_err(at("set attributes of"))?;
                 attributes_set = true;
             }
-            EntryType::Symlink => parent.make_symlink(OsStr::from_bytes(&item.link), &name).map_err(at("create link"))?,
+            EntryType::Symlink => {
+                parent.make_symlink(OsStr::from_bytes(&item.link), &name).map_err(at("create link"))?
+            }
             EntryType::Link => {
-                let hostile = || ImageError::HostileLayer { entry: item.name.clone(), why: "its hard link leads outside of the tree".into() };
+                let hostile = || ImageError::HostileLayer {
+                    entry: item.name.clone(),
+                    why: "its hard link leads outside of the tree".into(),
+                };
                 let target = self.prefix.join(clean(&item.link).ok_or_else(hostile)?);
                 let target_name = target.file_name().ok_or_else(hostile)?.to_owned();
-                let from = self.root.dir(target.parent().unwrap_or(Path::new(""))).map_err(at("find the hard link's target of"))?;
+                let from = self
+                    .root
+                    .dir(target.parent().unwrap_or(Path::new("")))
+                    .map_err(at("find the hard link's target of"))?;
                 parent.make_hard_link(&from, &target_name, &name).map_err(at("create hard link"))?;
                 return Ok(());
             }
-            EntryType::Char => self.node(&parent, &name, Node::Character(item.device.0, item.device.1)).map_err(at("create device"))?,
-            EntryType::Block => self.node(&parent, &name, Node::Block(item.device.0, item.device.1)).map_err(at("create device"))?,
+            EntryType::Char => {
+                self.node(&parent, &name, Node::Character(item.device.0, item.device.1)).map_err(at("create device"))?
+            }
+            EntryType::Block => {
+                self.node(&parent, &name, Node::Block(item.device.0, item.device.1)).map_err(at("create device"))?
+            }
             EntryType::Fifo => self.node(&parent, &name, Node::Fifo).map_err(at("create pipe"))?,
             other => {
-                return Err(ImageError::malformed(&item.name, format!("unhandled tar header type {}", other.as_byte())));
+                return Err(ImageError::malformed(
+                    &item.name,
+                    format!("unhandled tar header type {}", other.as_byte()),
+                ));
             }
         }
         if !attributes_set {
@@ -329,7 +358,12 @@ impl<'a> Unpacker<'a> {
         parent.make_node(name, node, 0o600)
     }
 
-    fn write_content<R: Read>(&mut self, from: &mut Entry<'_, R>, to: &mut std::fs::File, sparse: bool) -> Result<(), Side> {
+    fn write_content<R: Read>(
+        &mut self,
+        from: &mut Entry<'_, R>,
+        to: &mut std::fs::File,
+        sparse: bool,
+    ) -> Result<(), Side> {
         let mut end = 0u64;
         loop {
             let n = from.read(&mut self.buffer).map_err(Side::Stream)?;
@@ -369,7 +403,10 @@ impl<'a> Unpacker<'a> {
         }
         let hidden = OsStr::from_bytes(&name[WHITEOUT_PREFIX.len()..]);
         if matches!(hidden.as_bytes(), b"" | b"." | b"..") {
-            return Err(ImageError::HostileLayer { entry: item.name.clone(), why: "it whites out a directory it is in".into() });
+            return Err(ImageError::HostileLayer {
+                entry: item.name.clone(),
+                why: "it whites out a directory it is in".into(),
+            });
         }
         match parent.stat(hidden) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -384,7 +421,12 @@ impl<'a> Unpacker<'a> {
         self.parents.clear();
         let Some(layer_dir) = &self.shadow else { return parent.remove(name) };
         // Paths sort by component, so that what is below a directory follows it.
-        let held: Vec<PathBuf> = self.contents.range(path.to_owned()..).map(|(p, _)| p.clone()).take_while(|p| p.starts_with(path)).collect();
+        let held: Vec<PathBuf> = self
+            .contents
+            .range(path.to_owned()..)
+            .map(|(p, _)| p.clone())
+            .take_while(|p| p.starts_with(path))
+            .collect();
         if held.is_empty() {
             return parent.remove(name);
         }
@@ -469,7 +511,8 @@ impl Item {
         if kind == EntryType::Regular && raw_path.ends_with(b"/") {
             kind = EntryType::Directory;
         }
-        let path = clean(&raw_path).ok_or_else(|| ImageError::HostileLayer { entry: name.clone(), why: "it is outside of the tree".into() })?;
+        let path = clean(&raw_path)
+            .ok_or_else(|| ImageError::HostileLayer { entry: name.clone(), why: "it is outside of the tree".into() })?;
         let (uid, gid) = (u32::try_from(uid).unwrap_or(u32::MAX - 1), u32::try_from(gid).unwrap_or(u32::MAX - 1));
         Ok(Some(Self { name, path, kind, link, mode: mode & 0o7777, uid, gid, mtime, device, xattrs }))
     }
@@ -503,7 +546,11 @@ fn parse_time(text: &str) -> Option<(i64, i64)> {
         nanos = nanos * 10 + i64::from(digit.checked_sub(b'0').filter(|d| *d < 10)?);
     }
     // A time before the epoch counts its fraction backwards.
-    if whole.starts_with('-') && nanos > 0 { Some((seconds - 1, 1_000_000_000 - nanos)) } else { Some((seconds, nanos)) }
+    if whole.starts_with('-') && nanos > 0 {
+        Some((seconds - 1, 1_000_000_000 - nanos))
+    } else {
+        Some((seconds, nanos))
+    }
 }
 
 /// The PAX records of the entry whose headers these are. The tar crate splits records at line feeds, which binary

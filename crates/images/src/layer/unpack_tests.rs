@@ -1,6 +1,9 @@
 use super::*;
 use proptest::prelude::*;
-use std::{fs, os::unix::fs::{FileTypeExt, MetadataExt}};
+use std::{
+    fs,
+    os::unix::fs::{FileTypeExt, MetadataExt},
+};
 use tar::Header;
 
 const LIMITS: Limits = Limits { bytes_max: 1 << 20, entries_max: 200 };
@@ -53,7 +56,8 @@ impl Bench {
     }
     fn check_outside(&self) {
         let names = |p: PathBuf| -> Vec<String> {
-            let mut names: Vec<String> = fs::read_dir(p).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
+            let mut names: Vec<String> =
+                fs::read_dir(p).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect();
             names.sort();
             names
         };
@@ -77,22 +81,36 @@ fn hostile_layers_stay_inside() {
         ("through an absolute link", vec![(Symlink, "l", outside, b""), (File, "l/new", "", b"x")], false),
         ("over a link", vec![(Symlink, "l", victim, b""), (File, "l", "", b"x")], true),
         ("through dots in a link", vec![(Symlink, "l", "../../outside", b""), (File, "l/victim", "", b"x")], false),
-        ("link to a link", vec![(Symlink, "a", "..", b""), (Symlink, "b", "a/../../outside", b""), (File, "b/new", "", b"x")], false),
+        (
+            "link to a link",
+            vec![(Symlink, "a", "..", b""), (Symlink, "b", "a/../../outside", b""), (File, "b/new", "", b"x")],
+            false,
+        ),
         ("hard link out by dots", vec![(Link, "h", "../../outside/victim", b"")], false),
         ("hard link out absolute", vec![(Link, "h", victim, b"")], false),
         ("hard link through a link", vec![(Symlink, "l", outside, b""), (Link, "h", "l/victim", b"")], false),
-        ("hard link to a link, then write", vec![(Symlink, "l", victim, b""), (Link, "h", "l", b""), (File, "h", "", b"x")], true),
+        (
+            "hard link to a link, then write",
+            vec![(Symlink, "l", victim, b""), (Link, "h", "l", b""), (File, "h", "", b"x")],
+            true,
+        ),
         ("whiteout of the parent", vec![(Dir, "d", "", b""), (File, "d/.wh..", "", b"")], false),
         ("whiteout of the parent's parent", vec![(Dir, "d", "", b""), (File, "d/.wh...", "", b"")], false),
         ("whiteout through a link", vec![(Symlink, "l", outside, b""), (File, "l/.wh.victim", "", b"")], false),
-        ("a directory over a link", vec![(Symlink, "l", outside, b""), (Dir, "l", "", b""), (File, "l/new", "", b"x")], true),
+        (
+            "a directory over a link",
+            vec![(Symlink, "l", outside, b""), (Dir, "l", "", b""), (File, "l/new", "", b"x")],
+            true,
+        ),
         ("a device", vec![(Char, "null", "", b"")], true),
     ];
     for (what, entries, fine) in cases {
         let bench = Bench::new();
         let real = bench.0.path().join("outside").display().to_string();
-        let entries: Vec<(EntryType, String, String, &[u8])> = entries.iter().map(|(k, p, l, d)| (*k, p.replace('@', &real), l.replace('@', &real), *d)).collect();
-        let entries: Vec<(EntryType, &str, &str, &[u8])> = entries.iter().map(|(k, p, l, d)| (*k, p.as_str(), l.as_str(), *d)).collect();
+        let entries: Vec<(EntryType, String, String, &[u8])> =
+            entries.iter().map(|(k, p, l, d)| (*k, p.replace('@', &real), l.replace('@', &real), *d)).collect();
+        let entries: Vec<(EntryType, &str, &str, &[u8])> =
+            entries.iter().map(|(k, p, l, d)| (*k, p.as_str(), l.as_str(), *d)).collect();
         let result = bench.unpack(&tar(&entries));
         bench.check_outside();
         if fine {
@@ -121,7 +139,13 @@ fn links_that_leave_are_resolved_inside() {
 fn overlay_marks_come_from_whiteouts_only() {
     let bench = Bench::new();
     let mut builder = tar::Builder::new(Vec::new());
-    builder.append_pax_extensions([("SCHILY.xattr.trusted.overlay.redirect", &b"/etc"[..]), ("SCHILY.xattr.user.note", b"line\nfeed\0"), ("mtime", b"5.25")]).unwrap();
+    builder
+        .append_pax_extensions([
+            ("SCHILY.xattr.trusted.overlay.redirect", &b"/etc"[..]),
+            ("SCHILY.xattr.user.note", b"line\nfeed\0"),
+            ("mtime", b"5.25"),
+        ])
+        .unwrap();
     builder.append(&header(EntryType::Directory, b"d", b"", 0), &b""[..]).unwrap();
     for path in ["d/.wh.gone", "o/.wh..wh..opq", ".wh..wh.plnk"] {
         builder.append(&header(EntryType::Regular, path.as_bytes(), b"", 0), &b""[..]).unwrap();
@@ -156,7 +180,10 @@ fn bombs_are_refused() {
     let bench = Bench::new();
     let long = header(EntryType::GNULongName, b"././@LongLink", b"", 1 << 30);
     let stream = long.as_bytes().chain(io::repeat(b'a').take(1 << 30));
-    assert!(matches!(layer(stream, &bench.layer(), Limits { bytes_max: 1 << 40, ..LIMITS }), Err(ImageError::LayerLimit { .. })));
+    assert!(matches!(
+        layer(stream, &bench.layer(), Limits { bytes_max: 1 << 40, ..LIMITS }),
+        Err(ImageError::LayerLimit { .. })
+    ));
     // Zeros without end behind the archive.
     let bench = Bench::new();
     let stream = io::repeat(0).take(1 << 40);
@@ -185,8 +212,17 @@ fn modes_owners_and_kinds_arrive() {
 }
 
 fn entry() -> impl Strategy<Value = (u8, String, String, Vec<u8>)> {
-    let name = proptest::collection::vec(prop_oneof!["a", "b", "l", "\\.\\.", "\\.", "", "\\.wh\\.a", "\\.wh\\.\\.wh\\.\\.opq", "outside", "victim"], 1..4).prop_map(|p| p.join("/"));
-    let link = prop_oneof![name.clone(), name.clone().prop_map(|n| format!("/{n}")), Just("../../outside/victim".to_owned()), Just("../../outside".to_owned())];
+    let name = proptest::collection::vec(
+        prop_oneof!["a", "b", "l", "\\.\\.", "\\.", "", "\\.wh\\.a", "\\.wh\\.\\.wh\\.\\.opq", "outside", "victim"],
+        1..4,
+    )
+    .prop_map(|p| p.join("/"));
+    let link = prop_oneof![
+        name.clone(),
+        name.clone().prop_map(|n| format!("/{n}")),
+        Just("../../outside/victim".to_owned()),
+        Just("../../outside".to_owned())
+    ];
     (0u8..7, name, link, proptest::collection::vec(any::<u8>(), 0..600))
 }
 

@@ -89,7 +89,15 @@ const HEAD: usize = 6;
 
 impl LayerWriter {
     pub(crate) fn new(staging: Staging, limits: Limits) -> Self {
-        Self { head: BytesMut::new(), state: None, staging: Some(staging), limits, hasher: Sha256::new(), size: 0, limit_hit: false }
+        Self {
+            head: BytesMut::new(),
+            state: None,
+            staging: Some(staging),
+            limits,
+            hasher: Sha256::new(),
+            size: 0,
+            limit_hit: false,
+        }
     }
 
     /// Takes the next bytes. A failure of the unpacking side is told by [`Self::finish`], which must then be called.
@@ -156,7 +164,9 @@ impl LayerWriter {
         let diff_id = running.inflate.map(join);
         // An unpack error is the cause when the inflater only found its reader gone.
         let outcome = match (unpacked, &diff_id) {
-            (Err(_), Some(Err(e))) if !matches!(e, ImageError::Cancelled) => return Err(diff_id.and_then(Result::err).unwrap_or(ImageError::Cancelled)),
+            (Err(_), Some(Err(e))) if !matches!(e, ImageError::Cancelled) => {
+                return Err(diff_id.and_then(Result::err).unwrap_or(ImageError::Cancelled));
+            }
             (Err(e), _) => return Err(e),
             (Ok(outcome), _) => outcome,
         };
@@ -181,18 +191,32 @@ impl Drop for LayerWriter {
     }
 }
 
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>, ImageError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| ImageError::Io { what: "start thread", path: name.to_owned(), source: e })
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, ImageError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| ImageError::Io {
+        what: "start thread",
+        path: name.to_owned(),
+        source: e,
+    })
 }
 
 fn join<T>(thread: JoinHandle<Result<T, ImageError>>) -> Result<T, ImageError> {
     thread.join().unwrap_or_else(|_| Err(ImageError::Worker("a layer thread panicked".into())))
 }
 
-fn inflate(reader: chunks::ChunkReader, compression: Compression, to: &Pipe, limits: Limits) -> Result<String, ImageError> {
+fn inflate(
+    reader: chunks::ChunkReader,
+    compression: Compression,
+    to: &Pipe,
+    limits: Limits,
+) -> Result<String, ImageError> {
     let bad = |e: io::Error| ImageError::malformed("decompressing layer", e);
     let mut reader: Box<dyn Read> = match compression {
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(chunks::CHUNK, reader))),
+        Compression::Gzip => {
+            Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(chunks::CHUNK, reader)))
+        }
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(reader).map_err(bad)?),
         Compression::Plain | Compression::Other(_) => Box::new(reader),
     };

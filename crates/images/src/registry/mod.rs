@@ -3,13 +3,7 @@ pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;
 
-use crate::{
-    archive::load::Document,
-    config::ImageConfig,
-    error::ImageError,
-    reference::Reference,
-    types::*,
-};
+use crate::{archive::load::Document, config::ImageConfig, error::ImageError, reference::Reference, types::*};
 use oci_client::{
     Client, RegistryOperation,
     client::{ClientConfig, ClientProtocol},
@@ -60,8 +54,16 @@ impl Registry {
     }
 
     /// Logs in for one repository.
-    pub(crate) async fn authenticate(&self, reference: &Reference, operation: RegistryOperation) -> Result<(), ImageError> {
-        self.client.auth(&address(reference), &self.auth, operation).await.map(drop).map_err(|e| self.explain(reference, e))
+    pub(crate) async fn authenticate(
+        &self,
+        reference: &Reference,
+        operation: RegistryOperation,
+    ) -> Result<(), ImageError> {
+        self.client
+            .auth(&address(reference), &self.auth, operation)
+            .await
+            .map(drop)
+            .map_err(|e| self.explain(reference, e))
     }
 
     /// A manifest's bytes and digest. Its digest is checked if the reference has one.
@@ -77,7 +79,8 @@ impl Registry {
     /// A small blob, checked by its digest.
     pub(crate) async fn document(&self, reference: &Reference, digest: &str) -> Result<Vec<u8>, ImageError> {
         use futures::TryStreamExt;
-        let mut stream = self.client.pull_blob_stream(&address(reference), digest).await.map_err(|e| self.explain(reference, e))?;
+        let mut stream =
+            self.client.pull_blob_stream(&address(reference), digest).await.map_err(|e| self.explain(reference, e))?;
         let mut all = Vec::new();
         while let Some(chunk) = stream.try_next().await.map_err(|e| ImageError::Registry(e.to_string()))? {
             if (all.len() + chunk.len()) as u64 > DOCUMENT_BYTES_MAX {
@@ -97,30 +100,59 @@ impl Registry {
         let name = reference.familiar_name();
         match error {
             OciDistributionError::UnauthorizedError { url } if self.anonymous => {
-                if reference.domain() == "docker.io" { ImageError::PullDenied(name) } else { ImageError::Unauthorized(format!("Head {url:?}: no basic auth credentials")) }
+                if reference.domain() == "docker.io" {
+                    ImageError::PullDenied(name)
+                } else {
+                    ImageError::Unauthorized(format!("Head {url:?}: no basic auth credentials"))
+                }
             }
-            OciDistributionError::UnauthorizedError { .. } => ImageError::Unauthorized("unauthorized: authentication required".into()),
+            OciDistributionError::UnauthorizedError { .. } => {
+                ImageError::Unauthorized("unauthorized: authentication required".into())
+            }
             OciDistributionError::AuthenticationFailure(_) if self.anonymous => ImageError::PullDenied(name),
-            OciDistributionError::AuthenticationFailure(_) => ImageError::Unauthorized("unauthorized: incorrect username or password".into()),
+            OciDistributionError::AuthenticationFailure(_) => {
+                ImageError::Unauthorized("unauthorized: incorrect username or password".into())
+            }
             OciDistributionError::RegistryError { envelope, .. } => match envelope.errors.into_iter().next() {
                 Some(e) => match e.code {
-                    OciErrorCode::ManifestUnknown => ImageError::ManifestUnknown { name: reference.familiar(), detail: or_words(e.message, "manifest unknown") },
-                    OciErrorCode::NameUnknown => ImageError::RepositoryUnknown { name, detail: or_words(e.message, "repository name not known to registry") },
+                    OciErrorCode::ManifestUnknown => ImageError::ManifestUnknown {
+                        name: reference.familiar(),
+                        detail: or_words(e.message, "manifest unknown"),
+                    },
+                    OciErrorCode::NameUnknown => ImageError::RepositoryUnknown {
+                        name,
+                        detail: or_words(e.message, "repository name not known to registry"),
+                    },
                     OciErrorCode::Denied => ImageError::PullDenied(name),
-                    OciErrorCode::Unauthorized => ImageError::Unauthorized(format!("unauthorized: {}", or_words(e.message, "authentication required"))),
+                    OciErrorCode::Unauthorized => ImageError::Unauthorized(format!(
+                        "unauthorized: {}",
+                        or_words(e.message, "authentication required")
+                    )),
                     OciErrorCode::Toomanyrequests => ImageError::Registry(format!("toomanyrequests: {}", e.message)),
                     _ => ImageError::Registry(or_words(e.message, "the registry refused")),
                 },
                 None => ImageError::Registry("the registry refused without a reason".into()),
             },
-            OciDistributionError::ServerError { code: 401, message, .. } => ImageError::Unauthorized(or_words(message, "unauthorized: authentication required")),
-            OciDistributionError::ServerError { code: 403, .. } => ImageError::PushDenied("denied: requested access to the resource is denied".into()),
-            OciDistributionError::ServerError { code: 404, message, .. } => ImageError::ManifestUnknown { name: reference.familiar(), detail: or_words(message, "not found") },
-            OciDistributionError::ServerError { code, message, url } => ImageError::Registry(format!("received unexpected HTTP status: {code} from {url}: {}", message.trim())),
+            OciDistributionError::ServerError { code: 401, message, .. } => {
+                ImageError::Unauthorized(or_words(message, "unauthorized: authentication required"))
+            }
+            OciDistributionError::ServerError { code: 403, .. } => {
+                ImageError::PushDenied("denied: requested access to the resource is denied".into())
+            }
+            OciDistributionError::ServerError { code: 404, message, .. } => {
+                ImageError::ManifestUnknown { name: reference.familiar(), detail: or_words(message, "not found") }
+            }
+            OciDistributionError::ServerError { code, message, url } => {
+                ImageError::Registry(format!("received unexpected HTTP status: {code} from {url}: {}", message.trim()))
+            }
             OciDistributionError::RequestError(e) => {
                 let status = e.status().map(|s| s.as_u16());
                 if status == Some(401) {
-                    let words = if self.anonymous { "no basic auth credentials" } else { "unauthorized: authentication required" };
+                    let words = if self.anonymous {
+                        "no basic auth credentials"
+                    } else {
+                        "unauthorized: authentication required"
+                    };
                     return ImageError::Unauthorized(words.into());
                 }
                 let url = e.url().map(ToString::to_string).unwrap_or_default();
@@ -179,7 +211,10 @@ fn parse_manifest(body: &[u8]) -> Result<(Document, String), ImageError> {
 }
 
 /// `GET /distribution/{name}/json`.
-pub(crate) async fn distribution(reference: Reference, credentials: Credentials) -> Result<DistributionInfo, ImageError> {
+pub(crate) async fn distribution(
+    reference: Reference,
+    credentials: Credentials,
+) -> Result<DistributionInfo, ImageError> {
     let registry = Registry::new(&reference, credentials);
     registry.authenticate(&reference, RegistryOperation::Pull).await?;
     let (body, digest) = registry.manifest(&reference).await?;
@@ -192,7 +227,8 @@ pub(crate) async fn distribution(reference: Reference, credentials: Credentials)
             .collect(),
         (None, Some(config)) => {
             let raw = registry.document(&reference, &config.digest).await?;
-            let config: ImageConfig = serde_json::from_slice(&raw).map_err(|e| ImageError::malformed("image configuration", e))?;
+            let config: ImageConfig =
+                serde_json::from_slice(&raw).map_err(|e| ImageError::malformed("image configuration", e))?;
             vec![Platform { os: config.os, architecture: config.architecture, variant: config.variant }]
         }
         (None, None) => Vec::new(),
@@ -202,13 +238,19 @@ pub(crate) async fn distribution(reference: Reference, credentials: Credentials)
 
 /// Whether a registry takes these credentials.
 pub(crate) async fn login(domain: &str, credentials: Credentials) -> Result<(), ImageError> {
-    let domain = if matches!(domain, "" | "https://index.docker.io/v1/") { "docker.io" } else { domain.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/') };
+    let domain = if matches!(domain, "" | "https://index.docker.io/v1/") {
+        "docker.io"
+    } else {
+        domain.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/')
+    };
     let probe = Reference::parse(&format!("{domain}/shoal/login:check"))?;
     let registry = Registry::new(&probe, credentials);
     registry.authenticate(&probe, RegistryOperation::Pull).await?;
     // An unknown name is a good answer: it was asked as somebody known.
     match registry.manifest(&probe).await {
-        Err(ImageError::Unauthorized(_)) => Err(ImageError::Unauthorized("unauthorized: incorrect username or password".into())),
+        Err(ImageError::Unauthorized(_)) => {
+            Err(ImageError::Unauthorized("unauthorized: incorrect username or password".into()))
+        }
         Err(e @ ImageError::Registry(_)) => Err(e),
         _ => Ok(()),
     }

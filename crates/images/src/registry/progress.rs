@@ -17,7 +17,13 @@ impl Teller {
         self.send(Progress { status: status.into(), ..Progress::default() }).await
     }
     pub(crate) async fn about(&self, id: &str, status: &str) -> Result<(), ImageError> {
-        self.send(Progress { status: status.into(), id: id.into(), detail: Some(ProgressDetail::default()), ..Progress::default() }).await
+        self.send(Progress {
+            status: status.into(),
+            id: id.into(),
+            detail: Some(ProgressDetail::default()),
+            ..Progress::default()
+        })
+        .await
     }
     pub(crate) async fn send(&self, progress: Progress) -> Result<(), ImageError> {
         self.0.send(progress).await.map_err(|_| ImageError::Cancelled)
@@ -44,9 +50,12 @@ impl Bar {
             return Ok(());
         }
         self.spoke = Some(Instant::now());
-        let detail = Some(ProgressDetail { current: Some(self.current), total: (self.total > 0).then_some(self.total) });
+        let detail =
+            Some(ProgressDetail { current: Some(self.current), total: (self.total > 0).then_some(self.total) });
         let progress = bar(self.current, self.total);
-        self.teller.send(Progress { status: self.status.into(), id: self.id.clone(), detail, progress, aux: None }).await
+        self.teller
+            .send(Progress { status: self.status.into(), id: self.id.clone(), detail, progress, aux: None })
+            .await
     }
 }
 
@@ -57,7 +66,8 @@ fn bar(current: u64, total: u64) -> String {
     }
     let done = (current * BAR_WIDTH / total) as usize;
     let width = BAR_WIDTH as usize;
-    let picture = if done >= width { "=".repeat(width) + ">" } else { "=".repeat(done) + ">" + &" ".repeat(width - done) };
+    let picture =
+        if done >= width { "=".repeat(width) + ">" } else { "=".repeat(done) + ">" + &" ".repeat(width - done) };
     format!("[{picture}] {:>8}/{}", human(current), human(total))
 }
 
@@ -69,7 +79,15 @@ fn human(bytes: u64) -> String {
         value /= 1000.0;
         unit += 1;
     }
-    let places = if value >= 1000.0 || unit == 0 { 0 } else if value >= 100.0 { 1 } else if value >= 10.0 { 2 } else { 3 };
+    let places = if value >= 1000.0 || unit == 0 {
+        0
+    } else if value >= 100.0 {
+        1
+    } else if value >= 10.0 {
+        2
+    } else {
+        3
+    };
     let text = format!("{value:.places$}");
     let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
     format!("{text}{}", UNITS[unit])

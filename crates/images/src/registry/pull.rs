@@ -1,6 +1,10 @@
 //! Fetching images. Layers are unpacked while they come, three at a time; a connection that breaks is taken up again
 //! where it broke.
-use super::{Registry, address, parse_manifest, progress::{Bar, Teller}, root_cause};
+use super::{
+    Registry, address, parse_manifest,
+    progress::{Bar, Teller},
+    root_cause,
+};
 use crate::{
     archive::{
         import::finish,
@@ -27,28 +31,50 @@ const TAGS_MAX: usize = 1000;
 const BACK_OFF: Duration = Duration::from_millis(250);
 const CHUNKS_AHEAD: usize = 16;
 
-pub(crate) async fn pull(store: &Arc<Store>, reference: Reference, platform: Option<Platform>, credentials: Credentials, progress: ProgressSink) -> Result<Arc<Image>, ImageError> {
+pub(crate) async fn pull(
+    store: &Arc<Store>,
+    reference: Reference,
+    platform: Option<Platform>,
+    credentials: Credentials,
+    progress: ProgressSink,
+) -> Result<Arc<Image>, ImageError> {
     let registry = Registry::new(&reference, credentials);
     registry.authenticate(&reference, RegistryOperation::Pull).await?;
     one(store, &registry, &reference, platform, &Teller(progress)).await
 }
 
-pub(crate) async fn pull_all(store: &Arc<Store>, repository: Reference, platform: Option<Platform>, credentials: Credentials, progress: ProgressSink) -> Result<Vec<Arc<Image>>, ImageError> {
+pub(crate) async fn pull_all(
+    store: &Arc<Store>,
+    repository: Reference,
+    platform: Option<Platform>,
+    credentials: Credentials,
+    progress: ProgressSink,
+) -> Result<Vec<Arc<Image>>, ImageError> {
     let registry = Registry::new(&repository, credentials);
     registry.authenticate(&repository, RegistryOperation::Pull).await?;
     let listed = registry.client.list_tags(&address(&repository), &registry.auth, Some(TAGS_MAX), None).await;
     let mut images = Vec::new();
     for tag in listed.map_err(|e| registry.explain(&repository, e))?.tags {
-        images.push(one(store, &registry, &repository.with_tag(&tag)?, platform.clone(), &Teller(progress.clone())).await?);
+        images.push(
+            one(store, &registry, &repository.with_tag(&tag)?, platform.clone(), &Teller(progress.clone())).await?,
+        );
     }
     Ok(images)
 }
 
-async fn one(store: &Arc<Store>, registry: &Registry, reference: &Reference, platform: Option<Platform>, teller: &Teller) -> Result<Arc<Image>, ImageError> {
+async fn one(
+    store: &Arc<Store>,
+    registry: &Registry,
+    reference: &Reference,
+    platform: Option<Platform>,
+    teller: &Teller,
+) -> Result<Arc<Image>, ImageError> {
     let wanted = platform.clone().unwrap_or_else(Platform::host);
     let (body, digest) = registry.manifest(reference).await?;
     let shown = reference.digest().or(reference.tag()).unwrap_or("latest").to_owned();
-    teller.send(Progress { status: format!("Pulling from {}", reference.path()), id: shown, ..Progress::default() }).await?;
+    teller
+        .send(Progress { status: format!("Pulling from {}", reference.path()), id: shown, ..Progress::default() })
+        .await?;
     let (mut document, _) = parse_manifest(&body)?;
     if let Some(manifests) = &document.manifests {
         let fit = choose(manifests, &wanted, |_| true).ok_or_else(|| ImageError::NoPlatform(wanted.to_string()))?;
@@ -56,7 +82,10 @@ async fn one(store: &Arc<Store>, registry: &Registry, reference: &Reference, pla
         document = parse_manifest(&body)?.0;
     }
     let (Some(config), Some(layers)) = (document.config, document.layers) else {
-        return Err(ImageError::malformed("registry manifest", "it is neither an image nor a list of images for platforms"));
+        return Err(ImageError::malformed(
+            "registry manifest",
+            "it is neither an image nor a list of images for platforms",
+        ));
     };
     let raw = registry.document(reference, &config.digest).await?;
     let parsed = parse_config(&raw)?;
@@ -89,8 +118,11 @@ async fn one(store: &Arc<Store>, registry: &Registry, reference: &Reference, pla
 
 fn check_platform(reference: &Reference, config: &ImageConfig, asked: Option<&Platform>) -> Result<(), ImageError> {
     let Some(asked) = asked else { return Ok(()) };
-    let actual = Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: config.variant.clone() };
-    let fits = asked.os == actual.os && asked.architecture == actual.architecture && (asked.variant.is_empty() || asked.variant == actual.variant);
+    let actual =
+        Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: config.variant.clone() };
+    let fits = asked.os == actual.os
+        && asked.architecture == actual.architecture
+        && (asked.variant.is_empty() || asked.variant == actual.variant);
     if fits {
         return Ok(());
     }
@@ -98,7 +130,14 @@ fn check_platform(reference: &Reference, config: &ImageConfig, asked: Option<&Pl
 }
 
 /// All layers, leased; the first failure ends the others.
-async fn fetch_layers(store: &Arc<Store>, registry: &Registry, reference: &Reference, layers: &[Descriptor], diff_ids: &[String], teller: &Teller) -> Result<Vec<Lease>, ImageError> {
+async fn fetch_layers(
+    store: &Arc<Store>,
+    registry: &Registry,
+    reference: &Reference,
+    layers: &[Descriptor],
+    diff_ids: &[String],
+    teller: &Teller,
+) -> Result<Vec<Lease>, ImageError> {
     let seats = Arc::new(Semaphore::new(LAYERS_AT_ONCE));
     let mut tasks = tokio::task::JoinSet::new();
     let mut leases = Vec::new();
@@ -160,12 +199,20 @@ impl Job {
             (Ok(()), Ok(staged)) => staged,
         };
         let check = |expected: &String, actual: &String| {
-            if expected == actual { Ok(()) } else { Err(ImageError::DigestMismatch { expected: expected.clone(), actual: actual.clone() }) }
+            if expected == actual {
+                Ok(())
+            } else {
+                Err(ImageError::DigestMismatch { expected: expected.clone(), actual: actual.clone() })
+            }
         };
         check(&self.descriptor.digest, &staged.blob.digest)?;
         self.teller.about(&self.short, "Download complete").await?;
         check(&self.diff_id, &staged.diff_id)?;
-        let known = KnownBlob { digest: staged.blob.digest.clone(), size: staged.blob.size, media_type: self.descriptor.media_type.clone() };
+        let known = KnownBlob {
+            digest: staged.blob.digest.clone(),
+            size: staged.blob.size,
+            media_type: self.descriptor.media_type.clone(),
+        };
         let store = Arc::clone(&self.store);
         let lease = blocking(move || store.adopt(staged, Some(known))).await?;
         self.teller.about(&self.short, "Pull complete").await?;
@@ -180,10 +227,18 @@ impl Job {
             let error = match self.attempt(&tx, &mut received, &mut bar).await {
                 Ok(()) if self.descriptor.size == 0 || received == self.descriptor.size => break,
                 Ok(()) if received > self.descriptor.size => {
-                    return Err(ImageError::Registry(format!("blob {} is longer than its manifest says", self.descriptor.digest)));
+                    return Err(ImageError::Registry(format!(
+                        "blob {} is longer than its manifest says",
+                        self.descriptor.digest
+                    )));
                 }
                 Ok(()) => ImageError::Registry("unexpected EOF".into()),
-                Err(e @ (ImageError::Cancelled | ImageError::Unauthorized(_) | ImageError::PullDenied(_) | ImageError::ManifestUnknown { .. })) => return Err(e),
+                Err(
+                    e @ (ImageError::Cancelled
+                    | ImageError::Unauthorized(_)
+                    | ImageError::PullDenied(_)
+                    | ImageError::ManifestUnknown { .. }),
+                ) => return Err(e),
                 Err(e) => e,
             };
             attempt += 1;
@@ -203,7 +258,13 @@ impl Job {
         let (mut stream, mut skip) = if *received == 0 {
             (self.registry.client.pull_blob_stream(&address, digest).await.map_err(explain)?, 0)
         } else {
-            match self.registry.client.pull_blob_stream_partial(&address, digest, *received, None).await.map_err(explain)? {
+            match self
+                .registry
+                .client
+                .pull_blob_stream_partial(&address, digest, *received, None)
+                .await
+                .map_err(explain)?
+            {
                 BlobResponse::Partial(stream) => (stream, 0),
                 // A registry that cannot resume sends all of it again.
                 BlobResponse::Full(stream) => (stream, *received),

@@ -1,5 +1,8 @@
 //! Sending images. Layers that the registry has are not sent; others are put together again and packed.
-use super::{DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Registry, address, progress::{Bar, Teller}};
+use super::{
+    DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Registry, address,
+    progress::{Bar, Teller},
+};
 use crate::{
     digest,
     error::{ImageError, IoContext},
@@ -28,7 +31,12 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 const GZIP_LEVEL: u32 = 3;
 const CHUNKS_AHEAD: usize = 4;
 
-pub(crate) async fn push(store: &Arc<Store>, reference: Reference, credentials: Credentials, progress: ProgressSink) -> Result<String, ImageError> {
+pub(crate) async fn push(
+    store: &Arc<Store>,
+    reference: Reference,
+    credentials: Credentials,
+    progress: ProgressSink,
+) -> Result<String, ImageError> {
     let teller = Teller(progress);
     if reference.digest().is_some() {
         return Err(ImageError::InvalidArgument("cannot push a digest reference".into()));
@@ -63,8 +71,18 @@ fn tags_of(store: &Arc<Store>, reference: &Reference) -> Result<Vec<(Reference, 
     Ok(one)
 }
 
-async fn one(store: &Arc<Store>, registry: &Registry, name: &Reference, image: &Arc<Image>, teller: &Teller) -> Result<String, ImageError> {
-    let leases: Vec<Lease> = image.layers.iter().map(|l| store.lease(l).ok_or_else(|| ImageError::NoSuchImage(image.id.clone()))).collect::<Result<_, _>>()?;
+async fn one(
+    store: &Arc<Store>,
+    registry: &Registry,
+    name: &Reference,
+    image: &Arc<Image>,
+    teller: &Teller,
+) -> Result<String, ImageError> {
+    let leases: Vec<Lease> = image
+        .layers
+        .iter()
+        .map(|l| store.lease(l).ok_or_else(|| ImageError::NoSuchImage(image.id.clone())))
+        .collect::<Result<_, _>>()?;
     for layer in &image.layers {
         teller.about(digest::short(layer), "Preparing").await?;
     }
@@ -91,7 +109,9 @@ async fn one(store: &Arc<Store>, registry: &Registry, name: &Reference, image: &
     let (digest, size) = (digest::sha256(&manifest), manifest.len());
     let manifest = Bytes::from(manifest);
     retry(registry, name, || async {
-        let kind = DOCKER_MANIFEST.parse().map_err(|_| OciDistributionError::UnsupportedMediaTypeError(DOCKER_MANIFEST.into()))?;
+        let kind = DOCKER_MANIFEST
+            .parse()
+            .map_err(|_| OciDistributionError::UnsupportedMediaTypeError(DOCKER_MANIFEST.into()))?;
         registry.client.push_manifest_raw(&address(name), manifest.clone(), kind).await
     })
     .await?;
@@ -105,7 +125,13 @@ async fn one(store: &Arc<Store>, registry: &Registry, name: &Reference, image: &
 }
 
 /// Makes sure that the registry has a layer; tells the packed form it has.
-async fn layer(store: &Arc<Store>, registry: &Registry, name: &Reference, diff_id: &str, teller: &Teller) -> Result<KnownBlob, ImageError> {
+async fn layer(
+    store: &Arc<Store>,
+    registry: &Registry,
+    name: &Reference,
+    diff_id: &str,
+    teller: &Teller,
+) -> Result<KnownBlob, ImageError> {
     let short = digest::short(diff_id).to_owned();
     let known = store.state.read().layers.get(diff_id).map(|l| l.blobs.clone()).unwrap_or_default();
     for blob in known.into_iter().filter(|b| b.media_type.ends_with("gzip")) {
@@ -158,7 +184,11 @@ async fn exists(registry: &Registry, name: &Reference, digest: &str) -> bool {
 }
 
 /// Tries again what a broken connection or a failing server ended.
-async fn retry<T, F: Future<Output = Result<T, OciDistributionError>>>(registry: &Registry, name: &Reference, mut work: impl FnMut() -> F) -> Result<T, ImageError> {
+async fn retry<T, F: Future<Output = Result<T, OciDistributionError>>>(
+    registry: &Registry,
+    name: &Reference,
+    mut work: impl FnMut() -> F,
+) -> Result<T, ImageError> {
     let mut attempt = 0;
     loop {
         let error = match work().await {
@@ -166,10 +196,13 @@ async fn retry<T, F: Future<Output = Result<T, OciDistributionError>>>(registry:
             Err(e) => e,
         };
         attempt += 1;
-        let lasting = matches!(&error, OciDistributionError::ServerError { code, .. } if *code < 500) || matches!(&error, OciDistributionError::UnauthorizedError { .. });
+        let lasting = matches!(&error, OciDistributionError::ServerError { code, .. } if *code < 500)
+            || matches!(&error, OciDistributionError::UnauthorizedError { .. });
         if lasting || attempt >= ATTEMPTS_MAX {
             return Err(match registry.explain(name, error) {
-                ImageError::PullDenied(_) => ImageError::PushDenied("denied: requested access to the resource is denied".into()),
+                ImageError::PullDenied(_) => {
+                    ImageError::PushDenied("denied: requested access to the resource is denied".into())
+                }
                 other => other,
             });
         }
@@ -207,6 +240,7 @@ fn pack(store: &Arc<Store>, diff_id: &str) -> Result<(Staging, KnownBlob), Image
     store.write_layer(diff_id, &mut gzip)?;
     let mut tally = gzip.finish().at("write", &path)?;
     tally.flush().at("write", &path)?;
-    let blob = KnownBlob { digest: digest::finish(tally.hasher), size: tally.size, media_type: DOCKER_LAYER_GZIP.into() };
+    let blob =
+        KnownBlob { digest: digest::finish(tally.hasher), size: tally.size, media_type: DOCKER_LAYER_GZIP.into() };
     Ok((staging, blob))
 }

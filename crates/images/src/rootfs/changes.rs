@@ -78,7 +78,14 @@ fn size_of(dir: &Dir, seen: &mut BTreeSet<u64>, depth: usize) -> u64 {
     sum
 }
 
-fn walk(upper: &Dir, below: &Below, path: &str, opaque: bool, depth: usize, found: &mut BTreeMap<String, ChangeKind>) -> Result<(), ImageError> {
+fn walk(
+    upper: &Dir,
+    below: &Below,
+    path: &str,
+    opaque: bool,
+    depth: usize,
+    found: &mut BTreeMap<String, ChangeKind>,
+) -> Result<(), ImageError> {
     if depth > DEPTH_MAX {
         return Ok(());
     }
@@ -92,7 +99,11 @@ fn walk(upper: &Dir, below: &Below, path: &str, opaque: bool, depth: usize, foun
             (None, false) => ChangeKind::Added,
             (Some(_), false) => ChangeKind::Modified,
         };
-        let same_dir = old.is_some_and(|o| o.is_dir() && stat.is_dir() && (o.mode, o.uid, o.gid, o.mtime) == (stat.mode, stat.uid, stat.gid, stat.mtime));
+        let same_dir = old.is_some_and(|o| {
+            o.is_dir()
+                && stat.is_dir()
+                && (o.mode, o.uid, o.gid, o.mtime) == (stat.mode, stat.uid, stat.gid, stat.mtime)
+        });
         if kind == ChangeKind::Deleted && old.is_none() {
             continue;
         }

@@ -41,7 +41,10 @@ impl Store {
         }
         let mut writer = self.layer_writer()?;
         let packed = (|| {
-            let mut packer = Packer::new(BufWriter::with_capacity(crate::layer::chunks::CHUNK, Feeder(&mut writer)), Marks::Translate);
+            let mut packer = Packer::new(
+                BufWriter::with_capacity(crate::layer::chunks::CHUNK, Feeder(&mut writer)),
+                Marks::Translate,
+            );
             packer.tree(&upper, std::path::Path::new(""))?;
             packer.finish().map(drop)
         })();

@@ -131,7 +131,13 @@ pub fn export(tree: &Path, out: impl Write) -> Result<(), ImageError> {
 }
 
 /// Unpacks a tar into a directory of the tree.
-pub fn copy_in(tree: &Path, container: &str, path: &str, tar: impl Read, options: CopyOptions) -> Result<(), ImageError> {
+pub fn copy_in(
+    tree: &Path,
+    container: &str,
+    path: &str,
+    tar: impl Read,
+    options: CopyOptions,
+) -> Result<(), ImageError> {
     let root = Root::open(tree).at("open", tree)?;
     let asked = ask(path);
     if !found(root.stat(&asked.path), container, path)?.is_dir() {
@@ -167,7 +173,9 @@ struct PipeWriter(std::sync::mpsc::SyncSender<io::Result<bytes::Bytes>>);
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.send(Ok(bytes::Bytes::copy_from_slice(bytes))).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        self.0
+            .send(Ok(bytes::Bytes::copy_from_slice(bytes)))
+            .map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))?;
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -57,7 +57,11 @@ impl Store {
         let dir = self.paths.mount(container);
         if self.rootfs_record(container)?.is_none() {
             let image = self.resolve(image)?;
-            let leases: Vec<Lease> = image.layers.iter().map(|l| self.lease(l).ok_or_else(|| ImageError::NoSuchImage(image.id.clone()))).collect::<Result<_, _>>()?;
+            let leases: Vec<Lease> = image
+                .layers
+                .iter()
+                .map(|l| self.lease(l).ok_or_else(|| ImageError::NoSuchImage(image.id.clone())))
+                .collect::<Result<_, _>>()?;
             file::remove_tree(&dir)?;
             for part in ["upper", "work", "merged"] {
                 fs::create_dir_all(dir.join(part)).at("create", dir.join(part))?;
@@ -93,14 +97,16 @@ impl Store {
     /// Short names of layers, topmost first.
     fn links_of(&self, layers: &[String]) -> Result<Vec<String>, ImageError> {
         let state = self.state.read();
-        let lost = |layer: &String| ImageError::Damaged { path: self.paths.layer(layer), why: "the layer is missing".into() };
+        let lost =
+            |layer: &String| ImageError::Damaged { path: self.paths.layer(layer), why: "the layer is missing".into() };
         layers.iter().rev().map(|l| state.layers.get(l).map(|r| r.link.clone()).ok_or_else(|| lost(l))).collect()
     }
 
     fn describe(&self, container: &str, record: &RootfsRecord) -> Result<Rootfs, ImageError> {
         let dir = self.paths.mount(container);
         let init = self.init_dir(&record.layers).join("diff");
-        let lower = std::iter::once(init).chain(record.layers.iter().rev().map(|l| self.paths.layer(l).join("diff"))).collect();
+        let lower =
+            std::iter::once(init).chain(record.layers.iter().rev().map(|l| self.paths.layer(l).join("diff"))).collect();
         Ok(Rootfs { merged: dir.join("merged"), upper: dir.join("upper"), work: dir.join("work"), lower })
     }
 
@@ -120,7 +126,9 @@ impl Store {
     fn rootfs_record(&self, container: &str) -> Result<Option<RootfsRecord>, ImageError> {
         let path = self.paths.mount(container).join("rootfs.json");
         match fs::read(&path) {
-            Ok(json) => serde_json::from_slice(&json).map(Some).map_err(|e| ImageError::Damaged { path, why: e.to_string() }),
+            Ok(json) => {
+                serde_json::from_slice(&json).map(Some).map_err(|e| ImageError::Damaged { path, why: e.to_string() })
+            }
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e).at("read", path),
         }
@@ -152,13 +160,16 @@ impl Store {
 
     fn build_init(&self, record: &RootfsRecord, dir: &Path) -> Result<(), ImageError> {
         let staging = self.staging()?;
-        let (diff, work, merged) = (staging.path().join("diff"), staging.path().join("work"), staging.path().join("merged"));
+        let (diff, work, merged) =
+            (staging.path().join("diff"), staging.path().join("work"), staging.path().join("merged"));
         for part in [&diff, &work, &merged] {
             fs::create_dir(part).at("create", part)?;
         }
         if let Some(top) = record.layers.last() {
             let from = kernel::beneath::Dir::open(&self.paths.layer(top).join("diff")).at("open", top)?;
-            kernel::beneath::Dir::open(&diff).and_then(|to| to.copy_attributes_from(&from)).at("set attributes of", &diff)?;
+            kernel::beneath::Dir::open(&diff)
+                .and_then(|to| to.copy_attributes_from(&from))
+                .at("set attributes of", &diff)?;
         }
         let lower = if record.layers.is_empty() { Vec::new() } else { self.links_of(&record.layers)? };
         if lower.is_empty() {
@@ -210,7 +221,11 @@ impl Store {
     }
 
     /// Runs `work` with the container's tree mounted, and leaves it as it was.
-    pub(crate) fn with_mounted<T>(self: &Arc<Self>, container: &str, work: impl FnOnce(&Rootfs) -> Result<T, ImageError>) -> Result<T, ImageError> {
+    pub(crate) fn with_mounted<T>(
+        self: &Arc<Self>,
+        container: &str,
+        work: impl FnOnce(&Rootfs) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
         check_container_id(container)?;
         let lock = self.mount_lock(container);
         let (rootfs, ours) = {
@@ -238,7 +253,10 @@ impl Store {
 
 /// An id becomes a directory's name.
 fn check_container_id(id: &str) -> Result<(), ImageError> {
-    let fits = !id.is_empty() && id.len() <= 128 && !id.starts_with('.') && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let fits = !id.is_empty()
+        && id.len() <= 128
+        && !id.starts_with('.')
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
     if fits { Ok(()) } else { Err(ImageError::NoSuchRootfs(id.to_owned())) }
 }
 

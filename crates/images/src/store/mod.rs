@@ -178,7 +178,13 @@ impl Store {
 
     /// Bytes of a layer's tar; counted once by putting it together.
     pub(crate) fn tar_size(&self, diff_id: &str) -> Result<u64, ImageError> {
-        let record = self.state.read().layers.get(diff_id).cloned().ok_or_else(|| ImageError::NoSuchImage(diff_id.to_owned()))?;
+        let record = self
+            .state
+            .read()
+            .layers
+            .get(diff_id)
+            .cloned()
+            .ok_or_else(|| ImageError::NoSuchImage(diff_id.to_owned()))?;
         if record.tar_size > 0 {
             return Ok(record.tar_size);
         }
@@ -241,7 +247,8 @@ impl Store {
         let name = reference.to_string();
         let (mut record, before) = {
             let state = self.state.read();
-            let record = state.images.get(id).map(|e| e.record.clone()).ok_or_else(|| ImageError::NoSuchImage(id.to_owned()))?;
+            let record =
+                state.images.get(id).map(|e| e.record.clone()).ok_or_else(|| ImageError::NoSuchImage(id.to_owned()))?;
             (record, state.names.get(&name).filter(|o| *o != id).cloned())
         };
         let now = now_nanos();
@@ -272,7 +279,9 @@ impl Store {
         let state = self.state.read();
         let missing = |shown: String| ImageError::NoSuchImage(shown);
         match AnyReference::parse(text)? {
-            AnyReference::Id(id) => state.images.get(&id).map(|e| Arc::clone(&e.view)).ok_or_else(|| missing(text.to_owned())),
+            AnyReference::Id(id) => {
+                state.images.get(&id).map(|e| Arc::clone(&e.view)).ok_or_else(|| missing(text.to_owned()))
+            }
             AnyReference::Named(reference) => {
                 if let Some(id) = state.id_of(&reference) {
                     return state.images.get(id).map(|e| Arc::clone(&e.view)).ok_or_else(|| missing(text.to_owned()));

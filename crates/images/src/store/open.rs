@@ -17,7 +17,15 @@ impl Store {
     pub(crate) fn open(root: PathBuf, limits: Limits) -> Result<Arc<Self>, ImageError> {
         let paths = Paths::new(root);
         file::remove_tree(&paths.staging())?;
-        for dir in [paths.layers(), paths.links(), paths.blobs(), paths.images(), paths.staging(), paths.init(), paths.mounts()] {
+        for dir in [
+            paths.layers(),
+            paths.links(),
+            paths.blobs(),
+            paths.images(),
+            paths.staging(),
+            paths.init(),
+            paths.mounts(),
+        ] {
             fs::create_dir_all(&dir).at("create", &dir)?;
         }
         let store = Self {
@@ -41,7 +49,10 @@ impl Store {
             let read = (|| -> Result<LayerRecord, String> {
                 let json = fs::read(dir.join("layer.json")).map_err(|e| e.to_string())?;
                 let record: LayerRecord = serde_json::from_slice(&json).map_err(|e| e.to_string())?;
-                if digest::hex_of(&record.diff_id) != name || record.link.is_empty() || record.link.contains(['/', ':', ',']) {
+                if digest::hex_of(&record.diff_id) != name
+                    || record.link.is_empty()
+                    || record.link.contains(['/', ':', ','])
+                {
                     return Err("it does not describe this layer".into());
                 }
                 if !dir.join("diff").is_dir() {
@@ -63,7 +74,10 @@ impl Store {
     fn read_rootfs(&self) -> Result<(), ImageError> {
         for name in names(&self.paths.mounts())? {
             let path = self.paths.mount(&name).join("rootfs.json");
-            match fs::read(&path).map_err(|e| e.to_string()).and_then(|json| serde_json::from_slice::<RootfsRecord>(&json).map_err(|e| e.to_string())) {
+            match fs::read(&path)
+                .map_err(|e| e.to_string())
+                .and_then(|json| serde_json::from_slice::<RootfsRecord>(&json).map_err(|e| e.to_string()))
+            {
                 Ok(record) => {
                     self.state.write().rootfs.insert(name, record.layers);
                 }
@@ -82,7 +96,8 @@ impl Store {
                 continue;
             }
             let read = (|| -> Result<_, String> {
-                let record: ImageRecord = serde_json::from_slice(&fs::read(&path).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+                let record: ImageRecord =
+                    serde_json::from_slice(&fs::read(&path).map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
                 if !digest::is_sha256(&record.id) || name != format!("{}.json", digest::hex_of(&record.id)) {
                     return Err("it does not describe this image".into());
                 }

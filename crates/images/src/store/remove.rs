@@ -21,7 +21,13 @@ struct Obstacle {
 
 impl Store {
     /// `docker rmi`.
-    pub(crate) fn remove(&self, text: &str, force: bool, no_prune: bool, uses: &[ContainerUse]) -> Result<Vec<Removed>, ImageError> {
+    pub(crate) fn remove(
+        &self,
+        text: &str,
+        force: bool,
+        no_prune: bool,
+        uses: &[ContainerUse],
+    ) -> Result<Vec<Removed>, ImageError> {
         let _writer = self.writer.lock();
         let image = self.resolve(text)?;
         let id = image.id.as_str();
@@ -43,7 +49,8 @@ impl Store {
             {
                 return Err(ImageError::Conflict(format!(
                     "unable to remove repository reference \"{text}\" (must force) - container {} is using its referenced image {}",
-                    short(&user.container_id), short(id)
+                    short(&user.container_id),
+                    short(id)
                 )));
             }
             let asked = Reference::parse(text)?;
@@ -83,7 +90,9 @@ impl Store {
             if filter.dangling_only && !image.repo_digests.is_empty() {
                 continue;
             }
-            if filter.until_unix_nanos.is_some_and(|until| image.created_unix_nanos >= until) || !labels_fit(&image, filter) {
+            if filter.until_unix_nanos.is_some_and(|until| image.created_unix_nanos >= until)
+                || !labels_fit(&image, filter)
+            {
                 continue;
             }
             let before = self.layers_size();
@@ -101,8 +110,17 @@ impl Store {
         self.state.read().layers.values().map(|l| l.size).sum()
     }
 
-    fn delete(&self, id: &str, force: bool, prune: bool, quiet: bool, uses: &[ContainerUse], removed: &mut Vec<Removed>) -> Result<(), ImageError> {
-        if let Some(found) = self.find_obstacle(id, Obstacles { references: !force, stopped_containers: !force }, uses) {
+    fn delete(
+        &self,
+        id: &str,
+        force: bool,
+        prune: bool,
+        quiet: bool,
+        uses: &[ContainerUse],
+        removed: &mut Vec<Removed>,
+    ) -> Result<(), ImageError> {
+        if let Some(found) = self.find_obstacle(id, Obstacles { references: !force, stopped_containers: !force }, uses)
+        {
             let dangling = self.names_of(id).is_empty();
             if quiet && (!dangling || found.used) {
                 return Ok(());
@@ -123,7 +141,9 @@ impl Store {
             removed.extend(self.drop_layers_of(&entry.view.layers)?.into_iter().map(Removed::Deleted));
         }
         match parent {
-            Some(parent) if prune && self.state.read().images.contains_key(&parent) => self.delete(&parent, false, true, true, uses, removed),
+            Some(parent) if prune && self.state.read().images.contains_key(&parent) => {
+                self.delete(&parent, false, true, true, uses, removed)
+            }
             _ => Ok(()),
         }
     }

@@ -97,11 +97,26 @@ pub fn header(kind: EntryType, path: &str, link: &str, mode: u32, size: u64) -> 
 }
 
 pub fn busybox_like() -> Vec<u8> {
-    Tar::new().dir("bin/").file("bin/sh", "#!").dir("etc/").file("etc/passwd", "root:x:0:0\n").symlink("etc/link", "../bin/sh").bytes()
+    Tar::new()
+        .dir("bin/")
+        .file("bin/sh", "#!")
+        .dir("etc/")
+        .file("etc/passwd", "root:x:0:0\n")
+        .symlink("etc/link", "../bin/sh")
+        .bytes()
 }
 
 pub async fn import(images: &Images, tar: Vec<u8>, reference: &str) -> String {
-    images.import(Cursor::new(tar), Some(name(reference)), vec!["CMD [\"/bin/sh\"]".into()], "Imported from -".into(), None).await.unwrap()
+    images
+        .import(
+            Cursor::new(tar),
+            Some(name(reference)),
+            vec!["CMD [\"/bin/sh\"]".into()],
+            "Imported from -".into(),
+            None,
+        )
+        .await
+        .unwrap()
 }
 
 /// A writer whose bytes can be had afterwards.

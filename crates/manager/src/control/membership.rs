@@ -4,9 +4,7 @@ use super::{Control, now};
 use crate::clock;
 use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
 use cluster::raft::Member;
-use model::{
-    Cluster, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, StoreAction, Tables,
-};
+use model::{Cluster, Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, StoreAction, Tables};
 use std::net::IpAddr;
 use wire::Refusal;
 use wire::agent::{JoinAnswer, JoinRequest, ManagerPeer};
@@ -27,7 +25,12 @@ impl Control {
                     meta: Default::default(),
                     spec: NodeSpec { role, availability: asked.availability, ..Default::default() },
                     description: Some(NodeDescription { hostname: asked.hostname, ..Default::default() }),
-                    status: NodeStatus { state: NodeState::Unknown, addr: from.to_string(), since: now(), ..Default::default() },
+                    status: NodeStatus {
+                        state: NodeState::Unknown,
+                        addr: from.to_string(),
+                        since: now(),
+                        ..Default::default()
+                    },
                     role: NodeRole::Worker,
                     manager: None,
                     data_path_addr: asked.data_path_addr,

@@ -55,10 +55,7 @@ impl Control {
         self.local_networks.load().as_ref().and_then(|known| known(name))
     }
 
-    async fn update<T>(
-        &self,
-        f: impl FnOnce(&Tables) -> Result<(Vec<StoreAction>, T), Refusal>,
-    ) -> Result<T, Refusal> {
+    async fn update<T>(&self, f: impl FnOnce(&Tables) -> Result<(Vec<StoreAction>, T), Refusal>) -> Result<T, Refusal> {
         self.store.update(f).await.map_err(refusal)
     }
 }

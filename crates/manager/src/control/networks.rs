@@ -87,7 +87,9 @@ fn check(spec: &NetworkSpec) -> Result<(), Refusal> {
         return Err(Refusal::forbidden(format!("operation is not permitted on predefined {} network ", spec.name)));
     }
     if spec.labels.contains_key(PREDEFINED_LABEL) {
-        let text = format!("label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users");
+        let text = format!(
+            "label {PREDEFINED_LABEL} is for internally created predefined networks and cannot be applied by users"
+        );
         return Err(Refusal::forbidden(text).as_rpc());
     }
     if !matches!(spec.driver.as_str(), "" | "overlay") {
@@ -123,7 +125,9 @@ fn check_unused(tables: &Tables, network: &Network) -> Result<(), Refusal> {
         uses(t, &network.id) && t.desired <= DesiredState::Complete && t.status.state <= TaskState::Running
     };
     // A task whose service is gone is about to be stopped; only a container's attachment holds the network.
-    if let Some(t) = tables.tasks().filter(|t| t.service.as_ref().is_none_or(|s| tables.service(s).is_some())).find(running) {
+    if let Some(t) =
+        tables.tasks().filter(|t| t.service.as_ref().is_none_or(|s| tables.service(s).is_some())).find(running)
+    {
         return Err(failed_precondition(format!("network {} is in use by task {}", network.id, t.id)));
     }
     Ok(())

@@ -1,7 +1,9 @@
 //! Secrets and configs: made once, labels may change, removed when nobody uses them.
 use super::{Control, check_version, invalid, lookup, validate};
 use crate::clock;
-use model::{Config, ConfigId, ConfigSpec, ContainerSpec, ObjectKind, Secret, SecretId, SecretSpec, StoreAction, Tables};
+use model::{
+    Config, ConfigId, ConfigSpec, ContainerSpec, ObjectKind, Secret, SecretId, SecretSpec, StoreAction, Tables,
+};
 use wire::Refusal;
 
 const SECRET_BYTES: usize = 500 * 1024;
@@ -124,12 +126,7 @@ fn check_labels_only(unchanged: bool) -> Result<(), Refusal> {
     if unchanged { Ok(()) } else { Err(invalid("only updates to Labels are allowed")) }
 }
 
-fn check_unused(
-    tables: &Tables,
-    kind: &str,
-    name: &str,
-    used: impl Fn(&ContainerSpec) -> bool,
-) -> Result<(), Refusal> {
+fn check_unused(tables: &Tables, kind: &str, name: &str, used: impl Fn(&ContainerSpec) -> bool) -> Result<(), Refusal> {
     let users: Vec<&str> = tables
         .services()
         .filter(|s| s.spec.task.container.as_ref().is_some_and(&used))

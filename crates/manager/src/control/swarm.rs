@@ -66,7 +66,8 @@ impl Control {
 }
 
 pub(super) fn cluster(tables: &Tables) -> Result<Arc<Cluster>, Refusal> {
-    let starting = "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.";
+    let starting =
+        "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.";
     tables.cluster().cloned().ok_or_else(|| Refusal::unavailable(starting))
 }
 

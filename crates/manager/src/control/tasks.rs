@@ -37,8 +37,7 @@ impl Control {
         let tables = self.tables();
         let is = |t: &Task| {
             let container = t.status.container.as_ref().map(|c| c.id.as_str()).unwrap_or_default();
-            wanted.len() >= 12 && container.starts_with(wanted)
-                || t.service.is_some() && t.container_name() == wanted
+            wanted.len() >= 12 && container.starts_with(wanted) || t.service.is_some() && t.container_name() == wanted
         };
         let mut found: Vec<&Arc<Task>> = tables.tasks().filter(|t| t.node.is_some() && is(t)).collect();
         found.sort_by_key(|t| t.status.state.is_terminal());

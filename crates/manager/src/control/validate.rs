@@ -155,11 +155,16 @@ fn is_reference(text: &str) -> bool {
         return false;
     }
     let mut parts: Vec<&str> = name.split('/').collect();
-    if parts.len() > 1 && (parts[0].contains(['.', ':', '[']) || parts[0] == "localhost" || parts[0].bytes().any(|b| b.is_ascii_uppercase())) {
+    if parts.len() > 1
+        && (parts[0].contains(['.', ':', '['])
+            || parts[0] == "localhost"
+            || parts[0].bytes().any(|b| b.is_ascii_uppercase()))
+    {
         parts.remove(0);
     }
     let path_fits = |p: &&str| {
-        let letters = p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-'));
+        let letters =
+            p.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-'));
         let ends = [p.as_bytes().first(), p.as_bytes().last()];
         letters && ends.iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric))
     };
@@ -195,7 +200,14 @@ mod tests {
 
     #[test]
     fn references_and_names_are_judged_as_docker_does() {
-        for good in ["redis", "redis:7", "library/redis", "localhost:5000/a/b:tag", "ghcr.io/x/y__z@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "a.b/c"] {
+        for good in [
+            "redis",
+            "redis:7",
+            "library/redis",
+            "localhost:5000/a/b:tag",
+            "ghcr.io/x/y__z@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "a.b/c",
+        ] {
             assert!(is_reference(good), "{good}");
         }
         for bad in ["", "Redis", "redis:", "a//b", "a:b:c", "-a", "a@sha256:xyz", "a b"] {

@@ -1,7 +1,5 @@
 //! Which work a node shall know of: everything first, then what changed.
-use model::{
-    Config, ConfigId, DesiredState, NetworkTarget, NodeId, Secret, SecretId, Tables, Task, TaskId, TaskState,
-};
+use model::{Config, ConfigId, DesiredState, NetworkTarget, NodeId, Secret, SecretId, Tables, Task, TaskId, TaskState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use wire::agent::{Assignment, Assignments};

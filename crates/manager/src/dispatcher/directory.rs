@@ -56,7 +56,8 @@ impl DirectoryCache {
             ObjectRef::Network(id) => drop(touched.insert(id.clone())),
             ObjectRef::Node(id) => {
                 shown(&|v| v.node_addrs.contains_key(id));
-                touched.extend(tables.node(id).into_iter().flat_map(|n| n.attachments.iter().map(|a| a.network.clone())));
+                touched
+                    .extend(tables.node(id).into_iter().flat_map(|n| n.attachments.iter().map(|a| a.network.clone())));
             }
             ObjectRef::Service(id) => {
                 shown(&|v| v.services.contains_key(id));
@@ -67,7 +68,9 @@ impl DirectoryCache {
             }
             ObjectRef::Task(id) => {
                 shown(&|v| v.endpoints.contains_key(id));
-                touched.extend(tables.task(id).into_iter().flat_map(|t| t.networks.iter().filter_map(|n| swarm(&n.network))));
+                touched.extend(
+                    tables.task(id).into_iter().flat_map(|t| t.networks.iter().filter_map(|n| swarm(&n.network))),
+                );
             }
             ObjectRef::Cluster(_) | ObjectRef::Secret(_) | ObjectRef::Config(_) => {}
         }
@@ -94,8 +97,10 @@ impl Picture {
     /// As of `tables`. Equal to [`Directory::for_node`] with the nodes' states as the mask.
     pub fn of(cache: &mut DirectoryCache, tables: &Tables, node: &NodeId) -> Self {
         let views = cache.views(tables);
-        let networks: Views =
-            networks_of(tables, node).into_iter().filter_map(|id| Some((id.clone(), views.get(&id)?.clone()))).collect();
+        let networks: Views = networks_of(tables, node)
+            .into_iter()
+            .filter_map(|id| Some((id.clone(), views.get(&id)?.clone())))
+            .collect();
         let carriers: BTreeSet<&NodeId> = networks
             .values()
             .flat_map(|n| n.node_addrs.keys().chain(n.endpoints.values().map(|e| &e.node)))

@@ -163,7 +163,8 @@ impl Session {
             // What the node says now, else what was said when it joined, else where it calls from.
             node.data_path_addr = data_path_addr.or(node.data_path_addr).or(Some(ip));
             if node.status.state != NodeState::Ready || node.status.addr.is_empty() {
-                node.status = NodeStatus { state: NodeState::Ready, message: String::new(), addr: ip.to_string(), since: now };
+                node.status =
+                    NodeStatus { state: NodeState::Ready, message: String::new(), addr: ip.to_string(), since: now };
             }
             node.status.addr = ip.to_string();
             let actions = if node == **old { vec![] } else { vec![StoreAction::Update(node.into())] };

@@ -69,7 +69,9 @@ pub fn transaction(tables: &Tables, reports: &[Report]) -> Vec<StoreAction> {
                     }
                 }
                 Err(Declined::Same | Declined::Unknown) => {}
-                Err(why) => tracing::warn!(task = %id, node = %report.node, ?why, state = ?status.state, "report not taken"),
+                Err(why) => {
+                    tracing::warn!(task = %id, node = %report.node, ?why, state = ?status.state, "report not taken")
+                }
             }
         }
     }
@@ -153,7 +155,8 @@ mod tests {
         let t = task(TaskState::Assigned);
         tables.apply(vec![StoreAction::Create(t.clone().into())], Default::default()).unwrap();
         let says = |state| (t.id.clone(), TaskStatus { state, ..Default::default() });
-        let report = |states: Vec<TaskState>| Report { node: node(1), statuses: states.into_iter().map(says).collect() };
+        let report =
+            |states: Vec<TaskState>| Report { node: node(1), statuses: states.into_iter().map(says).collect() };
         use TaskState::*;
         let actions = transaction(&tables, &[report(vec![Accepted, Running]), report(vec![Preparing])]);
         assert_eq!(actions.len(), 1);

@@ -36,7 +36,9 @@ pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incomi
     let path = request.uri().path().to_owned();
     let done = match (request.method(), path.strip_prefix("/shoal/v1/").unwrap_or_default()) {
         (&Method::GET, "root") => Ok(answers::json(&server.credentials.current().root_pem)),
-        (&Method::POST, route) if LEADER_ONLY.contains(&route) && caller.may_ask(route) && !server.store.is_leader() => {
+        (&Method::POST, route)
+            if LEADER_ONLY.contains(&route) && caller.may_ask(route) && !server.store.is_leader() =>
+        {
             elsewhere(&server).ok_or_else(|| Refusal::unavailable("the leader is just changing"))
         }
         (&Method::POST, "join") => join(&server, &caller, request).await,

@@ -2,7 +2,10 @@
 #![allow(dead_code)]
 use cluster::channel::{Channel, ChannelError, JoinOptions, Session, join};
 use manager::{InitOptions, Manager};
-use model::{Availability, ClusterSpec, ContainerSpec, Directory, NodeDescription, NodeId, ServiceMode, ServiceSpec, TaskId, TaskState, TaskStatus};
+use model::{
+    Availability, ClusterSpec, ContainerSpec, Directory, NodeDescription, NodeId, ServiceMode, ServiceSpec, TaskId,
+    TaskState, TaskStatus,
+};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;

@@ -50,7 +50,10 @@ fn an_image_gives_the_same_tables_back() {
     t.apply(vec![StoreAction::Create(network(1, "a", 4097).into())], Timestamp(1)).unwrap();
     let back = Tables::from_image(t.image()).unwrap();
     assert_eq!(back.revision(), t.revision());
-    assert_eq!(back.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1])), t.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1])));
+    assert_eq!(
+        back.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1])),
+        t.address_holder(&NetworkId::from_random([1; 17]), IpAddr::from([10, 0, 1, 1]))
+    );
 }
 
 #[test]

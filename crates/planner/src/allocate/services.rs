@@ -47,11 +47,7 @@ pub(crate) fn allocate(
     Ok(())
 }
 
-fn ports(
-    draft: &Draft<'_>,
-    service: &Service,
-    endpoint: &EndpointSpec,
-) -> Result<Vec<PortConfig>, AllocationError> {
+fn ports(draft: &Draft<'_>, service: &Service, endpoint: &EndpointSpec) -> Result<Vec<PortConfig>, AllocationError> {
     let mut mine: BTreeSet<(u16, Protocol)> = BTreeSet::new();
     for p in endpoint.ports.iter().filter(|p| p.publish_mode == PublishMode::Ingress && p.published_port != 0) {
         if let Some((name, id)) = port_holder(draft, service, p.published_port, p.protocol) {
@@ -76,9 +72,8 @@ fn ports(
         }
     }
     for port in given.iter_mut().filter(|p| chosen(p)) {
-        let free = |n: &u16| {
-            !mine.contains(&(*n, port.protocol)) && port_holder(draft, service, *n, port.protocol).is_none()
-        };
+        let free =
+            |n: &u16| !mine.contains(&(*n, port.protocol)) && port_holder(draft, service, *n, port.protocol).is_none();
         port.published_port = DYNAMIC_PORTS.into_iter().find(free).ok_or(AllocationError::PortsExhausted)?;
         mine.insert((port.published_port, port.protocol));
     }
@@ -95,9 +90,9 @@ fn port_holder(
     let stored = draft.tables.port_holder(port, protocol).and_then(|id| draft.tables.service(id));
     let touched = draft.touched_services().find(|s| {
         s.id != service.id
-            && s.ports.iter().any(|p| {
-                p.publish_mode == PublishMode::Ingress && p.published_port == port && p.protocol == protocol
-            })
+            && s.ports
+                .iter()
+                .any(|p| p.publish_mode == PublishMode::Ingress && p.published_port == port && p.protocol == protocol)
     });
     stored.filter(|s| s.id != service.id).or(touched).map(|s| (s.spec.name.clone(), s.id.clone()))
 }

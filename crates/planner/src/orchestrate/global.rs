@@ -1,7 +1,7 @@
 //! Global services: one task on each node that fits.
+use super::make_task;
 use super::restart::{is_finished, replace};
 use super::slot::{SlotKey, slots};
-use super::make_task;
 use crate::draft::Draft;
 use crate::enforce;
 use crate::memory::PlannerMemory;

@@ -1,7 +1,7 @@
 //! Replicated services: slots 1…N, the lowest free one first.
+use super::make_task;
 use super::restart::{is_finished, replace};
 use super::slot::{Slot, SlotKey, slots};
-use super::make_task;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use model::{DesiredState, NodeId, Service};
@@ -29,7 +29,8 @@ pub(crate) fn run(draft: &mut Draft<'_>, _memory: &mut PlannerMemory, service: &
 }
 
 fn grow(draft: &mut Draft<'_>, service: &Service, held: &BTreeMap<&SlotKey, &Slot>, replicas: u64) {
-    let used: BTreeSet<u64> = held.keys().filter_map(|k| if let SlotKey::Number(n) = k { Some(*n) } else { None }).collect();
+    let used: BTreeSet<u64> =
+        held.keys().filter_map(|k| if let SlotKey::Number(n) = k { Some(*n) } else { None }).collect();
     let missing = replicas - held.len() as u64;
     let free = (1..).filter(|n| !used.contains(n)).take(usize::try_from(missing).unwrap_or(usize::MAX));
     for n in free {

@@ -14,8 +14,8 @@ use super::make_task;
 use super::slot::{Slot, SlotKey, slots};
 use crate::draft::Draft;
 use crate::enforce;
-use crate::update::{blocks_start_first, is_current};
 use crate::memory::PlannerMemory;
+use crate::update::{blocks_start_first, is_current};
 use model::{
     Availability, DesiredState, NodeState, RestartCondition, RestartPolicy, Service, Task, TaskState, Timestamp,
     UpdateOrder,
@@ -175,11 +175,8 @@ pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service
             match start_at(draft, service, slot, task) {
                 Some(at) if at <= draft.now => {
                     let mut next = (**task).clone();
-                    next.desired = if service.spec.mode.is_job() {
-                        DesiredState::Complete
-                    } else {
-                        DesiredState::Running
-                    };
+                    next.desired =
+                        if service.spec.mode.is_job() { DesiredState::Complete } else { DesiredState::Running };
                     draft.put_task(next);
                 }
                 Some(at) => memory.wake_service(&service.id, at),

@@ -2,9 +2,7 @@
 use super::slot::SlotKey;
 use crate::allocate::services::publishes_in_mesh;
 use crate::draft::Draft;
-use model::{
-    DesiredState, Meta, NetworkTarget, Service, Task, TaskId, TaskNetwork, TaskState, TaskStatus,
-};
+use model::{DesiredState, Meta, NetworkTarget, Service, Task, TaskId, TaskNetwork, TaskState, TaskStatus};
 
 /// Makes a task for a slot. It has no addresses yet, and a node only if the slot is one.
 pub(crate) fn make_task(draft: &mut Draft<'_>, service: &Service, slot: &SlotKey, desired: DesiredState) -> TaskId {

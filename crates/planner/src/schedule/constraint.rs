@@ -56,7 +56,28 @@ impl FromStr for Constraint {
             return Err(ConstraintError::Key(key.to_owned()));
         }
         let plain = |c: char| {
-            c.is_ascii_alphanumeric() || matches!(c, '_' | '*' | '(' | ')' | '?' | '+' | '[' | ']' | '\\' | '^' | '$' | '|' | ':' | '-' | '.' | '/' | '@' | ',' | ' ')
+            c.is_ascii_alphanumeric()
+                || matches!(
+                    c,
+                    '_' | '*'
+                        | '('
+                        | ')'
+                        | '?'
+                        | '+'
+                        | '['
+                        | ']'
+                        | '\\'
+                        | '^'
+                        | '$'
+                        | '|'
+                        | ':'
+                        | '-'
+                        | '.'
+                        | '/'
+                        | '@'
+                        | ','
+                        | ' '
+                )
         };
         if value.is_empty() || !value.chars().all(plain) {
             return Err(ConstraintError::Value(value.to_owned()));
@@ -91,9 +112,9 @@ impl Constraint {
                 NodeRole::Manager => "manager",
             }),
             Key::Os => description.is_some_and(|d| is(&d.platform.os)),
-            Key::Architecture => description.is_some_and(|d| {
-                architecture(&d.platform.architecture) == architecture(&self.value)
-            }),
+            Key::Architecture => {
+                description.is_some_and(|d| architecture(&d.platform.architecture) == architecture(&self.value))
+            }
             Key::NodeLabel(key) => node.spec.labels.get(key).is_some_and(|v| is(v)),
             Key::EngineLabel(key) => description.and_then(|d| d.engine_labels.get(key)).is_some_and(|v| is(v)),
         };

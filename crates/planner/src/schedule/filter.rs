@@ -47,7 +47,8 @@ pub(crate) fn refuse(task: &Requirements, node: &Node, load: &NodeLoad) -> Optio
         let has = node.description.as_ref().map(|d| d.resources.clone()).unwrap_or_default();
         let generic = amounts(&has.generic);
         let short = |(kind, amount): (&String, &i64)| {
-            let free = generic.get(kind).copied().unwrap_or_default() - load.generic.get(kind).copied().unwrap_or_default();
+            let free =
+                generic.get(kind).copied().unwrap_or_default() - load.generic.get(kind).copied().unwrap_or_default();
             *amount > free
         };
         if (task.nano_cpus > 0 && task.nano_cpus > has.nano_cpus - load.nano_cpus)
@@ -88,8 +89,7 @@ pub(crate) fn platform_fits(placement: &Placement, node: &Node) -> bool {
     let Some(has) = node.description.as_ref().map(|d| &d.platform) else { return false };
     placement.platforms.iter().any(|asked| {
         (asked.os.is_empty() || asked.os.eq_ignore_ascii_case(&has.os))
-            && (asked.architecture.is_empty()
-                || architecture(&asked.architecture) == architecture(&has.architecture))
+            && (asked.architecture.is_empty() || architecture(&asked.architecture) == architecture(&has.architecture))
     })
 }
 

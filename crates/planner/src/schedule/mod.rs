@@ -130,13 +130,7 @@ fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, t
 }
 
 /// A task that already has its node only has to fit there.
-fn preassigned(
-    draft: &mut Draft<'_>,
-    memory: &mut PlannerMemory,
-    loads: &mut Loads,
-    task: &Arc<Task>,
-    node: &NodeId,
-) {
+fn preassigned(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, task: &Arc<Task>, node: &NodeId) {
     let Some(node) = draft.node(node).cloned() else { return };
     let mut load = loads.get(memory, &node.id).clone();
     // It counts as one of the node's tasks already.

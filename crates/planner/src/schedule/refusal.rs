@@ -64,7 +64,11 @@ impl fmt::Display for Refusals {
         let mut sorted: Vec<_> = counts.into_iter().collect();
         sorted.sort_by_key(|(why, n)| (std::cmp::Reverse(*n), *why));
         let texts: Vec<_> = sorted.into_iter().map(|(why, n)| why.text(n)).collect();
-        if texts.is_empty() { f.write_str("no suitable node") } else { write!(f, "no suitable node ({})", texts.join("; ")) }
+        if texts.is_empty() {
+            f.write_str("no suitable node")
+        } else {
+            write!(f, "no suitable node ({})", texts.join("; "))
+        }
     }
 }
 

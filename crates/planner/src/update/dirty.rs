@@ -28,9 +28,10 @@ fn same_container(a: &TaskSpec, b: &TaskSpec) -> bool {
 /// Further names are the service's, and change live.
 fn same_networks(a: &TaskSpec, b: &TaskSpec) -> bool {
     a.networks.len() == b.networks.len()
-        && a.networks.iter().zip(&b.networks).all(|(a, b)| {
-            a.target == b.target && a.driver_opts == b.driver_opts && a.addresses == b.addresses
-        })
+        && a.networks
+            .iter()
+            .zip(&b.networks)
+            .all(|(a, b)| a.target == b.target && a.driver_opts == b.driver_opts && a.addresses == b.addresses)
 }
 
 fn placement_holds(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {

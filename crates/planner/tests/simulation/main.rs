@@ -7,8 +7,8 @@ mod fixture;
 mod world;
 
 mod addresses_are_unique;
-mod directories_converge;
 mod desired_tasks_run_after_healing;
+mod directories_converge;
 mod removal_leaves_nothing;
 mod states_only_grow;
 mod updates_keep_their_bounds;

@@ -120,7 +120,9 @@ fn ports_are_chosen_from_30000_and_stay_and_taken_ones_are_refused_by_name() {
     swarm.settle();
     let ports = |s: &Swarm| s.get(&x).ports.iter().map(|p| p.published_port).collect::<Vec<_>>();
     assert_eq!(ports(&swarm), [8080, 30000]);
-    swarm.update_service(&x, |s| s.endpoint.as_mut().unwrap().ports.insert(0, PortConfig { target_port: 9, ..Default::default() }));
+    swarm.update_service(&x, |s| {
+        s.endpoint.as_mut().unwrap().ports.insert(0, PortConfig { target_port: 9, ..Default::default() })
+    });
     swarm.settle();
     assert_eq!(ports(&swarm), [30001, 8080, 30000]);
 
@@ -152,8 +154,7 @@ fn a_full_network_says_so_and_goes_on_when_something_leaves() {
     let service = swarm.service(spec);
     swarm.settle();
     // Six usable: the gateway, the virtual address and four tasks (or three and the node's own).
-    let waiting: Vec<_> =
-        swarm.tasks(&service).into_iter().filter(|t| t.status.state == TaskState::New).collect();
+    let waiting: Vec<_> = swarm.tasks(&service).into_iter().filter(|t| t.status.state == TaskState::New).collect();
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].status.err, "network small: no free address (6 of 6 in use)");
     assert_eq!(swarm.settle(), 0);

@@ -6,8 +6,7 @@ fn job(max_concurrent: u64, total_completions: u64) -> ServiceSpec {
 }
 
 fn finish_running(swarm: &mut Swarm, service: &ServiceId, state: TaskState) -> usize {
-    let running: Vec<_> =
-        swarm.live(service).into_iter().filter(|t| t.status.state == TaskState::Running).collect();
+    let running: Vec<_> = swarm.live(service).into_iter().filter(|t| t.status.state == TaskState::Running).collect();
     for task in &running {
         swarm.report(&task.id, state);
     }

@@ -81,9 +81,20 @@ fn each_refusal_has_dockers_words_and_is_kept_as_data() {
 
     type Change = fn(&mut ServiceSpec);
     let cases: [(Change, &str); 3] = [
-        (|s| s.task.placement.constraints = vec!["node.role == manager".into()], "scheduling constraints not satisfied on 2 nodes"),
-        (|s| s.task.placement.platforms = vec![Platform { os: "windows".into(), architecture: "amd64".into() }], "unsupported platform on 2 nodes"),
-        (|s| s.task.resources.reservations.generic = vec![GenericResource::Discrete { kind: "gpu".into(), value: 1 }], "insufficient resources on 2 nodes"),
+        (
+            |s| s.task.placement.constraints = vec!["node.role == manager".into()],
+            "scheduling constraints not satisfied on 2 nodes",
+        ),
+        (
+            |s| s.task.placement.platforms = vec![Platform { os: "windows".into(), architecture: "amd64".into() }],
+            "unsupported platform on 2 nodes",
+        ),
+        (
+            |s| {
+                s.task.resources.reservations.generic = vec![GenericResource::Discrete { kind: "gpu".into(), value: 1 }]
+            },
+            "insufficient resources on 2 nodes",
+        ),
     ];
     for (n, (change, text)) in cases.into_iter().enumerate() {
         let mut spec = web(&format!("w{n}"), 1);

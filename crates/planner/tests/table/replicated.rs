@@ -29,7 +29,10 @@ fn a_new_task_tells_its_steps() {
     swarm.settle();
     let task = swarm.tasks(&service)[0].clone();
     assert_eq!(task.status.state, TaskState::Pending);
-    assert_eq!((task.status.message.as_str(), task.status.err.as_str()), ("pending task scheduling", "no suitable node"));
+    assert_eq!(
+        (task.status.message.as_str(), task.status.err.as_str()),
+        ("pending task scheduling", "no suitable node")
+    );
     swarm.add_node("late");
     swarm.settle();
     let task = swarm.tasks(&service)[0].clone();
@@ -44,7 +47,8 @@ fn scaling_down_takes_from_the_fullest_nodes_and_scaling_up_fills_the_lowest_slo
     swarm.add_node("n1");
     swarm.update_service(&service, |s| s.mode = ServiceMode::Replicated { replicas: 6 });
     swarm.obey();
-    let on = |s: &Swarm, name: &str| s.live(&service).iter().filter(|t| t.node.as_ref() == Some(&s.node(name).id)).count();
+    let on =
+        |s: &Swarm, name: &str| s.live(&service).iter().filter(|t| t.node.as_ref() == Some(&s.node(name).id)).count();
     assert_eq!((on(&swarm, "n0"), on(&swarm, "n1")), (4, 2));
     swarm.update_service(&service, |s| s.mode = ServiceMode::Replicated { replicas: 4 });
     swarm.obey();
@@ -99,7 +103,12 @@ fn tasks_of_a_silent_node_are_replaced_at_once_and_nothing_moves_back() {
     swarm.change_node("n0", |n| n.status.state = NodeState::Ready);
     swarm.obey();
     assert!(swarm.live(&service).iter().all(|t| t.node.as_ref() == Some(&swarm.node("n1").id)));
-    assert!(swarm.tasks(&service).iter().all(|t| t.desired == DesiredState::Running || t.status.state == TaskState::Shutdown));
+    assert!(
+        swarm
+            .tasks(&service)
+            .iter()
+            .all(|t| t.desired == DesiredState::Running || t.status.state == TaskState::Shutdown)
+    );
 }
 
 #[test]

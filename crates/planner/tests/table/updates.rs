@@ -234,7 +234,8 @@ fn tolerated_failures_let_the_update_go_on() {
             swarm.report(&first.id, TaskState::Failed);
             failed = true;
         }
-        let todo: Vec<_> = swarm.tables.tasks().filter_map(|t| Some((t.id.clone(), next_step(&swarm.tables, t)?))).collect();
+        let todo: Vec<_> =
+            swarm.tables.tasks().filter_map(|t| Some((t.id.clone(), next_step(&swarm.tables, t)?))).collect();
         for (id, state) in todo.into_iter().filter(|(id, s)| failed || *id != first.id || *s <= TaskState::Starting) {
             swarm.report(&id, state);
         }

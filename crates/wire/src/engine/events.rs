@@ -20,14 +20,7 @@ shapes! {
 
 impl Event {
     /// An event as Docker words it; container and image events also fill the three old fields. `scope`: `local` or `swarm`.
-    pub fn new(
-        typ: &str,
-        action: &str,
-        id: &str,
-        attributes: Map,
-        scope: &str,
-        at: model::Timestamp,
-    ) -> Self {
+    pub fn new(typ: &str, action: &str, id: &str, attributes: Map, scope: &str, at: model::Timestamp) -> Self {
         let old = matches!(typ, "container" | "image");
         Self {
             status: if old { action.to_owned() } else { String::new() },

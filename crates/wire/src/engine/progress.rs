@@ -35,10 +35,6 @@ impl Progress {
     /// The last line of what failed.
     pub fn failure(message: impl Into<String>) -> Self {
         let message = message.into();
-        Self {
-            error: message.clone(),
-            error_detail: Some(ErrorDetail { code: 0, message }),
-            ..Self::default()
-        }
+        Self { error: message.clone(), error_detail: Some(ErrorDetail { code: 0, message }), ..Self::default() }
     }
 }

@@ -37,8 +37,7 @@ pub(super) async fn create(State(app): Here, p: Params, request: Request) -> Rep
     if bytes.trim_ascii().is_empty() {
         return Err(Refusal::invalid("invalid JSON: got EOF while reading request body").into());
     }
-    let body =
-        ContainerCreateBody::from_slice(&bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+    let body = ContainerCreateBody::from_slice(&bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
     if body == ContainerCreateBody::default() {
         return Err(Refusal::invalid("config cannot be empty in order to create a container").into());
     }
@@ -164,8 +163,8 @@ pub(super) async fn commit(State(app): Here, p: Params, request: Request) -> Rep
     let config: Option<ContainerConfig> = match bytes.trim_ascii() {
         b"" | b"null" => None,
         text => {
-            let c: ContainerConfig = wire::engine::lenient::from_slice(text)
-                .map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+            let c: ContainerConfig =
+                wire::engine::lenient::from_slice(text).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
             (c != ContainerConfig::default()).then_some(c)
         }
     };
@@ -180,7 +179,13 @@ pub(super) async fn commit(State(app): Here, p: Params, request: Request) -> Rep
         comment: p.text("comment").to_owned(),
         author: p.text("author").to_owned(),
         pause: p.flag_or("pause", true),
-        changes: p.all("changes").iter().flat_map(|c| c.lines()).filter(|l| !l.trim().is_empty()).map(str::to_owned).collect(),
+        changes: p
+            .all("changes")
+            .iter()
+            .flat_map(|c| c.lines())
+            .filter(|l| !l.trim().is_empty())
+            .map(str::to_owned)
+            .collect(),
         config,
     };
     created(&IdResponse { id: app.containers.commit(how).await? })

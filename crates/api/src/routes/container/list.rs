@@ -10,8 +10,23 @@ use wire::engine::Filters;
 use wire::engine::container::ContainerSummary;
 
 const KEYS: [&str; 17] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "label!", "name", "network",
-    "publish", "since", "status", "volume", "all",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "all",
 ];
 const STATES: [&str; 7] = ["created", "restarting", "running", "removing", "paused", "exited", "dead"];
 const HEALTHS: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
@@ -19,7 +34,8 @@ const HEALTHS: [&str; 4] = ["starting", "healthy", "unhealthy", "none"];
 pub(super) async fn list(State(app): Here, p: Params) -> Reply {
     let filters = p.filters(&KEYS)?;
     let limit = p.number::<i64>("limit")?.unwrap_or_default();
-    let all = p.flag("all") || limit > 0 || ["status", "exited"].iter().any(|k| filters.has(k)) || before_since(&filters);
+    let all =
+        p.flag("all") || limit > 0 || ["status", "exited"].iter().any(|k| filters.has(k)) || before_since(&filters);
     let mut containers = app.containers.list(p.flag("size")).await?;
     let chosen = Chosen::new(&filters, &containers)?;
     containers.retain(|c| (all || is_running(c)) && chosen.has(c));
@@ -95,11 +111,15 @@ impl<'a> Chosen<'a> {
             && f.any("volume", |v| s.mounts.iter().any(|m| m.name == v || m.destination == v || m.source == v))
             && f.any("network", |v| networks.iter().any(|(name, e)| name == v || e.network_id.starts_with(v)))
             && (self.publish.is_empty()
-                || self.publish.iter().any(|r| s.ports.iter().any(|p| p.public_port != 0 && r.has(p.private_port, &p.typ))))
+                || self
+                    .publish
+                    .iter()
+                    .any(|r| s.ports.iter().any(|p| p.public_port != 0 && r.has(p.private_port, &p.typ))))
             && (self.expose.is_empty()
-                || self.expose.iter().any(|r| {
-                    c.exposed.iter().any(|e| PortRange::parse(e).is_ok_and(|e| r.has(e.from, e.protocol)))
-                }))
+                || self
+                    .expose
+                    .iter()
+                    .any(|r| c.exposed.iter().any(|e| PortRange::parse(e).is_ok_and(|e| r.has(e.from, e.protocol)))))
     }
 }
 

@@ -40,11 +40,7 @@ pub fn container_spec_in(c: &es::ContainerSpec) -> Result<model::ContainerSpec, 
         sysctls: c.sysctls.clone(),
         capability_add: c.capability_add.clone(),
         capability_drop: c.capability_drop.clone(),
-        ulimits: c
-            .ulimits
-            .iter()
-            .map(|u| model::Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft })
-            .collect(),
+        ulimits: c.ulimits.iter().map(|u| model::Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft }).collect(),
         oom_score_adj: c.oom_score_adj,
         // One spelling of the default, or a client that sends back what it was shown would change the spec.
         isolation: if c.isolation == "default" { String::new() } else { c.isolation.clone() },
@@ -102,11 +98,7 @@ pub fn container_spec_out(c: &model::ContainerSpec) -> es::ContainerSpec {
         sysctls: c.sysctls.clone(),
         capability_add: c.capability_add.clone(),
         capability_drop: c.capability_drop.clone(),
-        ulimits: c
-            .ulimits
-            .iter()
-            .map(|u| ec::Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft })
-            .collect(),
+        ulimits: c.ulimits.iter().map(|u| ec::Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft }).collect(),
         oom_score_adj: c.oom_score_adj,
     }
 }
@@ -160,8 +152,7 @@ pub fn health_in(h: &ec::HealthConfig) -> Result<model::HealthConfig, Refusal> {
         timeout: duration_in(h.timeout, "Timeout in Healthcheck")?,
         start_period: duration_in(h.start_period, "StartPeriod in Healthcheck")?,
         start_interval: duration_in(h.start_interval, "StartInterval in Healthcheck")?,
-        retries: u64::try_from(h.retries)
-            .map_err(|_| Refusal::invalid("Retries in Healthcheck cannot be negative"))?,
+        retries: u64::try_from(h.retries).map_err(|_| Refusal::invalid("Retries in Healthcheck cannot be negative"))?,
     })
 }
 

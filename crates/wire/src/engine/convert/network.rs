@@ -74,7 +74,8 @@ fn ipam_in(c: &en::IpamConfig, errors: &mut Vec<String>) -> model::IpamConfig {
         {
             errors.push(format!("invalid ip-range {r}: it is not contained in subnet {block}"));
         }
-        for (what, a) in gateway.iter().map(|g| ("gateway", g)).chain(reserved.values().map(|a| ("auxiliary address", a)))
+        for (what, a) in
+            gateway.iter().map(|g| ("gateway", g)).chain(reserved.values().map(|a| ("auxiliary address", a)))
         {
             if !block.contains(*a) {
                 errors.push(format!("invalid {what} {a}: it is not contained in subnet {block}"));

@@ -94,10 +94,7 @@ pub fn service_out(s: &model::Service) -> es::Service {
 }
 
 /// Counts a service's tasks (`?status=true`).
-pub fn service_status<'a>(
-    service: &model::Service,
-    tasks: impl Iterator<Item = &'a model::Task>,
-) -> es::ServiceStatus {
+pub fn service_status<'a>(service: &model::Service, tasks: impl Iterator<Item = &'a model::Task>) -> es::ServiceStatus {
     let mut status = es::ServiceStatus::default();
     let by_tasks = match service.spec.mode {
         ServiceMode::Replicated { replicas } => {
@@ -168,10 +165,7 @@ pub(super) fn task_spec_out(t: &model::TaskSpec) -> es::TaskSpec {
         restart_policy: t.restart.as_ref().map(restart_out),
         placement: Some(placement_out(&t.placement)),
         networks: t.networks.iter().map(network_attachment_out).collect(),
-        log_driver: t
-            .log_driver
-            .as_ref()
-            .map(|l| es::LogDriver { name: l.name.clone(), options: l.options.clone() }),
+        log_driver: t.log_driver.as_ref().map(|l| es::LogDriver { name: l.name.clone(), options: l.options.clone() }),
         force_update: t.force_update,
         runtime: if t.runtime.is_empty() { "container".into() } else { t.runtime.clone() },
     }
@@ -215,10 +209,7 @@ fn mode_in(m: &es::ServiceMode) -> Result<ServiceMode, Refusal> {
         ServiceMode::Global
     } else if let Some(j) = &m.replicated_job {
         let max_concurrent = j.max_concurrent.unwrap_or(1);
-        ServiceMode::ReplicatedJob {
-            max_concurrent,
-            total_completions: j.total_completions.unwrap_or(max_concurrent),
-        }
+        ServiceMode::ReplicatedJob { max_concurrent, total_completions: j.total_completions.unwrap_or(max_concurrent) }
     } else if m.global_job.is_some() {
         ServiceMode::GlobalJob
     } else {

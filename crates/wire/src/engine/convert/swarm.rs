@@ -34,7 +34,9 @@ pub fn cluster_spec_merge(base: &mut ClusterSpec, s: &es::SwarmSpec) -> Result<(
     if !s.ca_config.external_cas.is_empty() {
         return Err(unsupported("an external certificate authority (CAConfig.ExternalCAs)"));
     }
-    if !s.ca_config.signing_ca_cert.is_empty() || !s.ca_config.signing_ca_key.is_empty() || s.ca_config.force_rotate != 0
+    if !s.ca_config.signing_ca_cert.is_empty()
+        || !s.ca_config.signing_ca_key.is_empty()
+        || s.ca_config.force_rotate != 0
     {
         return Err(unsupported("replacing the root certificate (CAConfig.SigningCACert, SigningCAKey, ForceRotate)"));
     }
