@@ -54,7 +54,9 @@ pub(crate) fn slots(draft: &Draft<'_>, service: &Service) -> BTreeMap<SlotKey, S
             _ => SlotKey::Number(task.slot),
         };
         let slot = slots.entry(key).or_default();
-        if task.desired.wants_to_run() { slot.live.push(task) } else { slot.past.push(task) }
+        // A job's task that has done its work stays wished so: clients count these.
+        let done = service.spec.mode.is_job() && task.status.state == TaskState::Complete;
+        if task.desired.wants_to_run() && !done { slot.live.push(task) } else { slot.past.push(task) }
     }
     for slot in slots.values_mut() {
         slot.live.sort_by_key(|t| age(t));

@@ -139,11 +139,17 @@ fn write_pidfile(path: &Path) -> Result<()> {
     if let Ok(text) = std::fs::read_to_string(path)
         && let Ok(pid) = text.trim().parse::<u32>()
         && pid != std::process::id()
-        && Path::new(&format!("/proc/{pid}")).exists()
+        && is_alive(pid)
     {
         bail!("process {pid} of {} is still running: stop it, or remove the file", path.display());
     }
     std::fs::write(path, std::process::id().to_string()).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A zombie has ended; only its parent has not noticed.
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener> {
