@@ -21,7 +21,7 @@ pub fn up(root: &Path, binary: Option<PathBuf>) -> Result<()> {
     need_root()?;
     prerequisites::ensure()?;
     let binary = match binary {
-        Some(binary) => binary.canonicalize().with_context(|| format!("{} is not there", binary.display()))?,
+        Some(binary) => absolute(&binary)?,
         None => build(root)?,
     };
     let work = work_dir(root)?;
@@ -36,7 +36,7 @@ pub fn down(root: &Path, binary: Option<PathBuf>) -> Result<()> {
     need_root()?;
     let built = ["release", "debug"].map(|p| target_dir(root).join(p).join("shoal"));
     let binary = match binary.or_else(|| built.into_iter().find(|b| b.is_file())) {
-        Some(binary) => binary,
+        Some(binary) => absolute(&binary)?,
         None => build(root)?,
     };
     let stage = Stage::new(binary, root.join("demo"));
@@ -55,6 +55,11 @@ fn need_root() -> Result<()> {
         bail!("machines are made of namespaces, which needs root: run `sudo -E cargo xtask demo`");
     }
     Ok(())
+}
+
+/// Commands are typed in another directory than this one.
+fn absolute(binary: &Path) -> Result<PathBuf> {
+    binary.canonicalize().with_context(|| format!("{} is not there", binary.display()))
 }
 
 fn build(root: &Path) -> Result<PathBuf> {
