@@ -59,6 +59,8 @@ impl Stat {
             dev: s.st_dev,
             ino: s.st_ino,
             mode: s.st_mode,
+            // Narrower on other architectures.
+            #[allow(clippy::unnecessary_cast)]
             nlink: s.st_nlink as u64,
             uid: s.st_uid,
             gid: s.st_gid,

@@ -328,7 +328,7 @@ mod tests {
 
     #[test]
     fn threads_forbid_forking() {
-        let other = std::thread::spawn(|| std::thread::park());
+        let other = std::thread::spawn(std::thread::park);
         assert!(fork(|| 0).is_err());
         other.thread().unpark();
         other.join().unwrap();

@@ -176,8 +176,8 @@ impl<'a> Unpacker<'a> {
         let mut archive = Archive::new(TapeReader { inner: reader, tape: Rc::clone(&tape) });
         {
             let mut padding = 0;
-            let mut entries = archive.entries().map_err(|e| ImageError::malformed("reading archive", e))?;
-            while let Some(entry) = entries.next() {
+            let entries = archive.entries().map_err(|e| ImageError::malformed("reading archive", e))?;
+            for entry in entries {
                 let mut entry = entry.map_err(|e| self.stream_error(e))?;
                 self.outcome.entries += 1;
                 if self.outcome.entries > self.limits.entries_max {
