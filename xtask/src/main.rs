@@ -43,8 +43,8 @@ enum Task {
     Fix,
     /// The rules of the house that the compiler does not know.
     Tidy,
-    /// Figures, beside the bare kernel's.
-    Bench,
+    /// Figures, beside the bare kernel's and, where dockerd is installed, Docker Swarm's.
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Task::Verify => gate::verify(&root),
         Task::Fix => gate::fix(&root),
         Task::Tidy => tidy::run(&root),
-        Task::Bench => bench::run(&root),
+        Task::Bench(options) => bench::run(&root, options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,67 @@
+//! What Shoal set out to reach, against what was measured.
+use super::figures::{Figure, Of, Row};
+use serde_json::{Value, json};
+
+/// One goal.
+pub struct Goal {
+    what: &'static str,
+    at_least: f64,
+    got: Option<f64>,
+}
+
+/// All goals that these figures can tell about.
+pub fn check(figures: &[Figure]) -> Vec<Goal> {
+    let find = |key: &str, title: &str| figures.iter().find(|f| f.key == key && f.title.contains(title));
+    let against = |figure: Option<&Figure>, ours: &str, of: Of, base: &str| -> Option<f64> {
+        let figure = figure?;
+        let (row, base): (&Row, &Row) = (figure.row(Of::Shoal, ours)?, figure.row(of, base)?);
+        figure.ratio(row, base)
+    };
+    let direct = "overlay, direct";
+    let vip = "overlay, virtual IP";
+    let pss = "proportional (PSS)";
+    let goals = [
+        (
+            "round trips through a virtual IP beside direct",
+            0.95,
+            against(find("round-trip", ""), vip, Of::Shoal, direct),
+        ),
+        (
+            "new connections through a virtual IP beside direct",
+            0.95,
+            against(find("connections", ""), vip, Of::Shoal, direct),
+        ),
+        ("overlay throughput beside Docker's", 1.0, against(find("throughput", ""), direct, Of::Docker, direct)),
+        (
+            "50 replicas running, times as fast as Docker",
+            4.0,
+            against(find("create", "all running, 50"), "names only", Of::Docker, "names only"),
+        ),
+        (
+            "`run --rm`, times as fast as Docker",
+            3.0,
+            against(find("run", "--network none`"), "command line", Of::Docker, "command line"),
+        ),
+        ("daemon memory (PSS), times as small as Docker's", 3.0, against(find("memory", "idle"), pss, Of::Docker, pss)),
+    ];
+    goals.into_iter().map(|(what, at_least, got)| Goal { what, at_least, got }).collect()
+}
+
+/// For a person.
+pub fn print(goals: &[Goal]) {
+    println!("\nGoals");
+    for g in goals {
+        match g.got {
+            Some(got) => {
+                let verdict = if got >= g.at_least { "reached" } else { "MISSED" };
+                println!("  {:56} {got:>7.2}  (goal {})  {verdict}", g.what, g.at_least);
+            }
+            None => println!("  {:56} {:>7}  (goal {})", g.what, "–", g.at_least),
+        }
+    }
+}
+
+/// For a program.
+pub fn to_json(goals: &[Goal]) -> Value {
+    goals.iter().map(|g| json!({ "what": g.what, "goal": g.at_least, "got": g.got })).collect()
+}
