@@ -1,7 +1,8 @@
 //! What a forked child does to become process 1 of a container, or one more process in it.
 //!
 //! We set containers up ourselves, because the library that we meant to use runs exec processes without the system call
-//! filter, lets a container write to its own version 1 control groups, and ignores the propagation of bind mounts.
+//! filter, lets a container write to its own version 1 control groups, and ignores the propagation of bind mounts:
+//! `docs/decisions/0005-containers-on-the-kernel-directly.md`.
 //!
 //! Runs in the shim's child, single-threaded, and ends with exec. While it is still our own program inside somebody
 //! else's namespaces it is not dumpable, and its binary was opened through a read-only mount, so that nothing in the

@@ -14,7 +14,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("datapath", &["model", "kernel"]),
     ("network", &["model", "wire", "kernel", "datapath"]),
     ("runtime", &["model", "kernel"]),
-    ("images", &["model", "kernel"]),
+    ("images", &["kernel"]),
     ("node", &["model", "wire", "runtime", "network", "images", "kernel"]),
     ("manager", &["model", "wire", "cluster", "planner"]),
     ("compose", &["model"]),
