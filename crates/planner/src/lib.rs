@@ -25,6 +25,7 @@ pub use allocate::{AllocationError, allocate_network, allocate_service};
 pub use memory::PlannerMemory;
 pub use schedule::constraint::{Constraint, ConstraintError};
 pub use schedule::refusal::{Refusal, Refusals, explain};
+pub use update::is_up_to_date;
 
 use draft::Draft;
 use model::{StoreAction, Tables, Timestamp};

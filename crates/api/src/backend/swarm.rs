@@ -8,6 +8,7 @@
 use super::{Answer, LogQuery, Logs};
 use async_trait::async_trait;
 use model::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::engine::swarm::{SwarmInit, SwarmJoin, TlsInfo};
 
@@ -112,6 +113,8 @@ pub trait Tasks: Send + Sync + 'static {
     async fn list(&self) -> Answer<Vec<Arc<Task>>>;
     /// The networks that tasks refer to.
     async fn networks(&self) -> Answer<Vec<Arc<Network>>>;
+    /// Which tasks are what their service wishes now, of these services (none named: of all).
+    async fn up_to_date(&self, services: &BTreeSet<ServiceId>) -> Answer<BTreeSet<TaskId>>;
 }
 
 /// Secrets.

@@ -50,9 +50,9 @@ async fn list(State(app): Here, p: Params) -> Reply {
     }
     let states = f.get("desired-state").map(desired).collect::<Result<Vec<_>, _>>()?;
     let up_to_date = f.flag("_up-to-date")?;
-    let versions: BTreeMap<_, u64> = match up_to_date {
-        Some(_) => app.services.list().await?.iter().map(|s| (s.id.clone(), s.spec_version)).collect(),
-        None => BTreeMap::new(),
+    let current = match up_to_date {
+        Some(_) => app.tasks.up_to_date(&services).await?,
+        None => BTreeSet::new(),
     };
     let networks = networks(&app).await?;
     let tasks = app.tasks.list().await?;
@@ -63,7 +63,7 @@ async fn list(State(app): Here, p: Params) -> Reply {
             (services.is_empty() || services.contains(id))
                 && (nodes.is_empty() || t.node.as_ref().is_some_and(|n| nodes.contains(n)))
                 && (states.is_empty() || states.contains(&t.desired))
-                && up_to_date.is_none_or(|u| u == (versions.get(id) == Some(&t.spec_version)))
+                && up_to_date.is_none_or(|u| u == current.contains(&t.id))
                 && f.prefix("id", t.id.as_str())
                 && (!f.has("name") || f.prefix("name", &t.container_name()))
                 && f.labels("label", &t.service_labels)

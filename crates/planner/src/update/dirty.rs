@@ -3,18 +3,32 @@
 use crate::allocate::services::publishes_in_mesh;
 use crate::draft::Draft;
 use crate::enforce;
-use model::{EndpointSpec, NetworkTarget, PortConfig, PublishMode, Service, Task, TaskSpec};
+use model::{
+    EndpointSpec, NetworkId, NetworkTarget, Node, PortConfig, PublishMode, Service, Tables, Task, TaskSpec,
+};
 
 pub(crate) fn is_current(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+    let node = task.node.as_ref().and_then(|n| draft.node(n));
+    matches(service, task, node.map(|n| &**n), draft.tables.ingress().map(|n| &n.id))
+}
+
+/// Whether a task needs no successor to be what its service wishes now (what Docker's clients ask with the filter
+/// `_up-to-date`).
+pub fn is_up_to_date(tables: &Tables, service: &Service, task: &Task) -> bool {
+    let node = task.node.as_ref().and_then(|n| tables.node(n));
+    matches(service, task, node.map(|n| &**n), tables.ingress().map(|n| &n.id))
+}
+
+fn matches(service: &Service, task: &Task, node: Option<&Node>, ingress: Option<&NetworkId>) -> bool {
     if task.spec_version == service.spec_version {
         return true;
     }
     let wish = &service.spec.task;
     same_container(&task.spec, wish)
         && same_networks(&task.spec, wish)
-        && placement_holds(draft, service, task)
+        && placement_holds(node, service, task)
         && host_ports(&task.endpoint) == host_ports(&service.spec.endpoint.clone().unwrap_or_default())
-        && has_mesh_interface(draft, service, task)
+        && has_mesh_interface(ingress, service, task)
 }
 
 fn same_container(a: &TaskSpec, b: &TaskSpec) -> bool {
@@ -34,12 +48,12 @@ fn same_networks(a: &TaskSpec, b: &TaskSpec) -> bool {
             .all(|(a, b)| a.target == b.target && a.driver_opts == b.driver_opts && a.addresses == b.addresses)
 }
 
-fn placement_holds(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+fn placement_holds(node: Option<&Node>, service: &Service, task: &Task) -> bool {
     let wish = &service.spec.task.placement;
     if task.spec.placement.constraints == wish.constraints && task.spec.placement.platforms == wish.platforms {
         return true;
     }
-    task.node.as_ref().and_then(|n| draft.node(n)).is_some_and(|n| enforce::fits(wish, n))
+    node.is_some_and(|n| enforce::fits(wish, n))
 }
 
 /// Ports on the node are bound when the container is made.
@@ -50,10 +64,10 @@ fn host_ports(endpoint: &EndpointSpec) -> Vec<&PortConfig> {
 }
 
 /// The routing mesh reaches a task on an interface of its own, which only a new container gets.
-fn has_mesh_interface(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
+fn has_mesh_interface(ingress: Option<&NetworkId>, service: &Service, task: &Task) -> bool {
     !publishes_in_mesh(&service.spec)
-        || draft.tables.ingress().is_none_or(|ingress| {
-            let target = NetworkTarget::Swarm(ingress.id.clone());
+        || ingress.is_none_or(|ingress| {
+            let target = NetworkTarget::Swarm(ingress.clone());
             task.networks.iter().any(|n| n.network == target)
         })
 }

@@ -15,6 +15,7 @@
 //! leader goes on in the middle. The control call that changes a spec must set `service.update` to `None` (and to
 //! *rollback_started*, "manually requested rollback", when the user asks for that).
 mod dirty;
+pub use dirty::is_up_to_date;
 mod rollout;
 
 pub(crate) use dirty::is_current;

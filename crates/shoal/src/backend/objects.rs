@@ -4,6 +4,7 @@ use api::backend::*;
 use async_trait::async_trait;
 use manager::control::Rotate as RotateTokens;
 use model::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::Refusal;
 use wire::engine::swarm::{SwarmInit, SwarmJoin};
@@ -72,6 +73,14 @@ impl Tasks for Backend {
     }
     async fn networks(&self) -> Answer<Vec<Arc<Network>>> {
         Ok(self.0.membership.manager()?.control().tables().networks().cloned().collect())
+    }
+    async fn up_to_date(&self, services: &BTreeSet<ServiceId>) -> Answer<BTreeSet<TaskId>> {
+        let tables = self.0.membership.manager()?.control().tables();
+        let wanted = tables.services().filter(|s| services.is_empty() || services.contains(&s.id));
+        let current = wanted.flat_map(|s| {
+            tables.tasks_of_service(&s.id).filter(|t| planner::is_up_to_date(&tables, s, t)).map(|t| t.id.clone())
+        });
+        Ok(current.collect())
     }
 }
 
