@@ -203,6 +203,26 @@ pub fn load(sources: &[Source], around: &Surroundings<'_>) -> Result<Stack, Comp
     Ok(stack)
 }
 
+/// The files merged into one and, if there is an environment, with their variables filled in; as YAML.
+///
+/// # Errors
+/// See [`ComposeError`].
+pub fn config(sources: &[Source], env: Option<&dyn Fn(&str) -> Option<String>>) -> Result<String, ComposeError> {
+    let Some(first) = sources.first() else { return Err(ComposeError::NoFile) };
+    let mut files = Vec::with_capacity(sources.len());
+    for source in sources {
+        let mut tree = source::parse(source)?;
+        schema::forbid(source, &tree)?;
+        if let Some(env) = env {
+            tree = interpolate::tree(source, tree, env)?;
+            schema::check(source, &tree)?;
+        }
+        files.push(tree);
+    }
+    serde_yaml_ng::to_string(&merge::all(files))
+        .map_err(|e| ComposeError::Syntax { file: first.name.clone(), message: e.to_string() })
+}
+
 /// Where relative paths of compose files start.
 pub fn folder_of(first_file: &Path) -> PathBuf {
     first_file.parent().map(Path::to_path_buf).unwrap_or_default()

@@ -1,0 +1,21 @@
+//! `container inspect`.
+use crate::Ctx;
+use crate::commands::{Done, InspectArgs, inspect_each};
+use clap::Args;
+
+/// Display detailed information on one or more containers.
+#[derive(Args)]
+pub(crate) struct Inspect {
+    #[command(flatten)]
+    args: InspectArgs,
+    /// Display total file sizes
+    #[arg(short, long)]
+    size: bool,
+}
+
+impl Inspect {
+    pub(crate) async fn run(self, ctx: &Ctx) -> Done {
+        let path = |name: &str| format!("/containers/{name}/json");
+        inspect_each(ctx, &self.args.names, self.args.format.as_deref(), path, &[("size", self.size)]).await
+    }
+}

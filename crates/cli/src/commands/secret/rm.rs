@@ -1,0 +1,17 @@
+//! `secret rm`.
+use crate::Ctx;
+use crate::commands::{Done, Names, each};
+use clap::Args;
+
+/// Remove one or more secrets.
+#[derive(Args)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    names: Names,
+}
+
+impl Remove {
+    pub(crate) async fn run(self, ctx: &Ctx) -> Done {
+        each(&self.names.names, async |name| ctx.client.delete(format!("/secrets/{name}")).done().await).await
+    }
+}

@@ -1,0 +1,32 @@
+//! The swarm itself.
+mod ca;
+mod init;
+mod join;
+mod leave;
+mod token;
+mod unlock;
+mod update;
+
+use super::{noun, verbs};
+
+verbs! {
+    /// What can be done with a swarm.
+    Verb;
+    /// Display and rotate the root CA
+    Ca => ca::Ca,
+    /// Initialize a swarm
+    Init => init::Init,
+    /// Join a swarm as a node and/or manager
+    Join => join::Join,
+    /// Manage join tokens
+    JoinToken => token::JoinToken,
+    /// Leave the swarm
+    Leave => leave::Leave,
+    /// Unlock swarm
+    Unlock => unlock::Unlock,
+    /// Manage the unlock key
+    UnlockKey => unlock::UnlockKey,
+    /// Update the swarm
+    Update => update::Update,
+}
+noun!(Swarm, Verb);
