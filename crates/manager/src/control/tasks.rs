@@ -1,10 +1,22 @@
 //! What is asked about tasks.
 use super::Control;
-use model::{NodeId, NodeState, Task, TaskState};
+use model::{NodeId, NodeState, ServiceId, Task, TaskId, TaskState};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use wire::Refusal;
 
 impl Control {
+    /// The tasks that are what their service wishes now, of these services (none named: of all).
+    pub fn up_to_date(&self, services: &BTreeSet<ServiceId>) -> BTreeSet<TaskId> {
+        let tables = self.tables();
+        let wanted = tables.services().filter(|s| services.is_empty() || services.contains(&s.id));
+        let current = wanted.flat_map(|s| {
+            let tasks = tables.tasks_of_service(&s.id).filter(|t| planner::is_up_to_date(&tables, s, t));
+            tasks.map(|t| t.id.clone())
+        });
+        current.collect()
+    }
+
     /// The tasks of a service that have (or had) a container, with the node to ask for each one's logs; nodes that are
     /// down are left out.
     ///

@@ -75,12 +75,7 @@ impl Tasks for Backend {
         Ok(self.0.membership.manager()?.control().tables().networks().cloned().collect())
     }
     async fn up_to_date(&self, services: &BTreeSet<ServiceId>) -> Answer<BTreeSet<TaskId>> {
-        let tables = self.0.membership.manager()?.control().tables();
-        let wanted = tables.services().filter(|s| services.is_empty() || services.contains(&s.id));
-        let current = wanted.flat_map(|s| {
-            tables.tasks_of_service(&s.id).filter(|t| planner::is_up_to_date(&tables, s, t)).map(|t| t.id.clone())
-        });
-        Ok(current.collect())
+        Ok(self.0.membership.manager()?.control().up_to_date(services))
     }
 }
 
