@@ -1,0 +1,196 @@
+//! What this machine is in a swarm: nothing, a worker, or a manager with a node beside it; and the way between them.
+//!
+//! ```text
+//!  Inactive ──init──► Manager          (restart of the daemon: Pending ──► Worker | Manager | Error)
+//!     │  ▲───leave───────┘
+//!     └──join──► Worker | Manager ──leave──► Inactive
+//! ```
+mod addresses;
+mod attachments;
+mod joining;
+mod roles;
+mod surroundings;
+mod tunnels;
+mod worker;
+
+pub use attachments::ATTACHMENTS;
+
+use super::engine::Engine;
+use api::backend::SwarmRole;
+use cluster::Channel;
+use manager::Manager;
+use model::NodeId;
+use node::agent::Agent;
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use tokio::task::JoinHandle;
+use wire::Refusal;
+use wire::agent::ManagerPeer;
+use wire::engine::swarm::{Peer as EnginePeer, SwarmInfo, TlsInfo};
+
+/// The machine's place in a swarm.
+pub struct Membership {
+    dir: PathBuf,
+    state: RwLock<State>,
+    /// One change at a time.
+    changing: tokio::sync::Mutex<()>,
+    engine: OnceLock<(std::sync::Weak<Engine>, api::Server)>,
+    attached: Mutex<BTreeMap<(String, String), model::TaskId>>,
+}
+
+#[derive(Clone)]
+enum State {
+    Inactive,
+    Pending,
+    Error(String),
+    Joined(Arc<Joined>),
+}
+
+/// A membership that stands.
+struct Joined {
+    node: NodeId,
+    addr: IpAddr,
+    agent: Agent,
+    manager: Option<Manager>,
+    channel: Option<Channel>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Membership {
+    /// In no swarm yet; `dir` is `<data-root>/swarm`.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            dir,
+            state: RwLock::new(State::Inactive),
+            changing: tokio::sync::Mutex::new(()),
+            engine: OnceLock::new(),
+            attached: Mutex::default(),
+        }
+    }
+
+    /// Takes up the membership that was there before a restart.
+    pub async fn begin(self: &Arc<Self>, engine: Arc<Engine>, server: api::Server) {
+        let _ = self.engine.set((Arc::downgrade(&engine), server));
+        let _one = self.changing.lock().await;
+        let found = if Manager::exists(&self.dir) {
+            *self.state.write() = State::Pending;
+            self.reopen_manager(&engine).await
+        } else if let Some(file) = self.worker_file() {
+            *self.state.write() = State::Pending;
+            self.reopen_worker(&engine, file).await
+        } else {
+            return;
+        };
+        if let Err(e) = found {
+            tracing::error!(error = %e, "the swarm cannot be taken up again");
+            *self.state.write() = State::Error(e.message);
+        }
+    }
+
+    /// Ends the sessions and the manager; everything stays on disk and in the kernel.
+    pub async fn stop(&self) {
+        let state = std::mem::replace(&mut *self.state.write(), State::Inactive);
+        if let State::Joined(j) = state {
+            for task in j.tasks.lock().drain(..) {
+                task.abort();
+            }
+            if let Some(manager) = &j.manager {
+                manager.shutdown().await;
+            }
+        }
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, Refusal> {
+        let engine = self.engine.get().and_then(|(e, _)| e.upgrade());
+        engine.ok_or_else(|| Refusal::unavailable("the engine is going down"))
+    }
+
+    fn joined(&self) -> Option<Arc<Joined>> {
+        match &*self.state.read() {
+            State::Joined(j) => Some(j.clone()),
+            _ => None,
+        }
+    }
+
+    /// The manager here, or Docker's sentence for why there is none.
+    ///
+    /// # Errors
+    /// 503.
+    pub fn manager(&self) -> Result<Manager, Refusal> {
+        if let Some(manager) = self.joined().and_then(|j| j.manager.clone()) {
+            return Ok(manager);
+        }
+        Err(Refusal::unavailable(match &*self.state.read() {
+            State::Inactive => "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.".to_owned(),
+            State::Joined(_) => "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.".to_owned(),
+            State::Pending | State::Error(_) => "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.".to_owned(),
+        }))
+    }
+
+    /// This node's id, if it has one.
+    pub fn node_id(&self) -> Option<NodeId> {
+        self.joined().map(|j| j.node.clone())
+    }
+
+    /// What it is.
+    pub fn role(&self) -> SwarmRole {
+        match &*self.state.read() {
+            State::Inactive => SwarmRole::Inactive,
+            State::Pending => SwarmRole::Pending,
+            State::Error(_) => SwarmRole::Error,
+            State::Joined(j) if j.manager.is_some() => SwarmRole::Manager,
+            State::Joined(_) => SwarmRole::Worker,
+        }
+    }
+
+    /// The part of `docker info`.
+    pub fn info(&self) -> SwarmInfo {
+        let mut info = SwarmInfo { local_node_state: "inactive".into(), ..SwarmInfo::default() };
+        match self.state.read().clone() {
+            State::Inactive => {}
+            State::Pending => info.local_node_state = "pending".into(),
+            State::Error(e) => (info.local_node_state, info.error) = ("error".into(), e),
+            State::Joined(j) => {
+                info.local_node_state = "active".into();
+                info.node_id = j.node.to_string();
+                info.node_addr = j.addr.to_string();
+                let mut managers = j.agent.managers();
+                if let Some(m) = &j.manager {
+                    managers = m.managers();
+                    let tables = m.control().tables();
+                    info.control_available = true;
+                    info.nodes = tables.nodes().count() as i64;
+                    info.managers = tables.nodes().filter(|n| n.manager.is_some()).count() as i64;
+                    if let Some(c) = tables.cluster() {
+                        info.cluster = Some(wire::engine::convert::cluster_info_out(c, &self.tls(m)));
+                    }
+                    if info.managers == 2 {
+                        info.warnings.push("WARNING: Running Swarm in a two-manager configuration. This configuration provides\n         no fault tolerance, and poses a high risk to lose control over the cluster.\n         Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the\n         Swarm for fault-tolerance.".into());
+                    }
+                } else if let (true, Some(c)) = (managers.is_empty(), &j.channel) {
+                    managers = c.managers();
+                }
+                let peer = |p: &ManagerPeer| EnginePeer { node_id: p.node.to_string(), addr: p.addr.to_string() };
+                info.remote_managers = Some(managers.iter().map(peer).collect());
+            }
+        }
+        info
+    }
+
+    /// The root that nodes trust.
+    pub fn tls(&self, manager: &Manager) -> TlsInfo {
+        let d = surroundings::trust(manager.credentials());
+        TlsInfo {
+            trust_root: d.trust_root,
+            cert_issuer_subject: wire::engine::Base64(d.cert_issuer_subject),
+            cert_issuer_public_key: wire::engine::Base64(d.cert_issuer_public_key),
+        }
+    }
+
+    fn certificates(&self) -> PathBuf {
+        self.dir.join("certificates")
+    }
+}
