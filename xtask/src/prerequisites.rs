@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What a Debian 12 with git and rustup's cargo lacks.
+/// What building, the demo and the figures need that a Debian 12 with git and rustup's cargo lacks.
 const PACKAGES: [&str; 15] = [
     "clang",
     "libbpf-dev",
@@ -24,11 +24,45 @@ const PACKAGES: [&str; 15] = [
     "redis-tools",
 ];
 
+/// What tests need besides: the other side of what they check.
+const TEST_PACKAGES: [&str; 3] = ["bpftool", "docker-registry", "python3"];
+
+/// Clients that may be here without a package: how to ask for them, and the packages that bring them, the first that
+/// this Debian has.
+const CLIENTS: [(&[&str], &[&str]); 2] = [
+    (&["docker", "--version"], &["docker-cli", "docker.io"]),
+    (&["python3", "-c", "import docker"], &["python3-docker"]),
+];
+
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// Installs what is missing.
+/// Installs what is missing for building and for the demo.
 pub fn ensure() -> Result<()> {
-    let missing: Vec<&str> = PACKAGES.into_iter().filter(|p| !is_installed(p)).collect();
+    install(PACKAGES.into_iter().filter(|p| !is_installed(p)).collect())
+}
+
+/// The same, and what tests need: a test that cannot run has failed.
+pub fn ensure_for_tests() -> Result<()> {
+    let missing = PACKAGES.into_iter().chain(TEST_PACKAGES).filter(|p| !is_installed(p)).collect();
+    install(missing)?;
+    for (ask, packages) in CLIENTS {
+        if answers(ask) {
+            continue;
+        }
+        let known = || packages.iter().find(|p| is_known(p));
+        let refreshed = || program::run(Path::new("/"), &["apt-get", "update", "-q"]).ok().and_then(|()| known());
+        let Some(package) = known().or_else(refreshed) else {
+            bail!("tests need `{}`, and there is no package {} here", ask.join(" "), packages.join(" or "));
+        };
+        install(vec![package])?;
+        if !answers(ask) {
+            bail!("`{}` does not work although {package} is installed", ask.join(" "));
+        }
+    }
+    Ok(())
+}
+
+fn install(missing: Vec<&str>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -50,6 +84,19 @@ pub fn ensure() -> Result<()> {
         println!("(the package lists could not be refreshed; trying with those that are here)");
     }
     program::run_with(root, &install, &quiet)
+}
+
+/// Whether a program is here and content.
+fn answers(words: &[&str]) -> bool {
+    let quiet = || Stdio::null();
+    let (program, args) = (words[0], &words[1..]);
+    let run = Command::new(program).args(args).stdin(quiet()).stdout(quiet()).stderr(quiet()).status();
+    run.is_ok_and(|s| s.success())
+}
+
+/// Whether apt could install it.
+fn is_known(package: &str) -> bool {
+    program::output(Path::new("/"), &["apt-cache", "show", "--no-all-versions", package]).is_ok_and(|o| !o.is_empty())
 }
 
 fn is_installed(package: &str) -> bool {

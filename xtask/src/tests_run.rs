@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Installs, builds, tests.
 pub fn run(root: &Path, rest: &[String]) -> Result<()> {
-    prerequisites::ensure()?;
+    prerequisites::ensure_for_tests()?;
     // End-to-end tests start the binary itself.
     program::run(root, &["cargo", "build", "--workspace"])?;
     let mut words = if program::exists("cargo-nextest") {

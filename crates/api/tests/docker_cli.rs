@@ -1,4 +1,4 @@
-//! The genuine docker CLI, when the machine has one, drives the door.
+//! The genuine docker CLI drives the door, whichever release the machine has.
 mod fake;
 
 use std::path::Path;
@@ -185,7 +185,7 @@ async fn swarm() {
     assert!(logs.contains("web.1.") && logs.contains("web.2."), "{logs}");
     ok(s, &["service", "update", "-d", "--env-add", "C=d", "web"], "web").await;
     ok(s, &["node", "ps", "self"], "web.1").await;
-    fails(s, &["service", "update", "--force", "nosuchservice"], "not found").await;
+    fails(s, &["service", "update", "--force", "nosuchservice"], "nosuchservice").await;
     fails(s, &["service", "create", "-d", "--name", "web", "busybox"], "already exists").await;
     ok(s, &["service", "rm", "web"], "web").await;
     let stack = tempfile::tempdir().unwrap();
