@@ -44,15 +44,16 @@ pub fn furnish(interior: &Interior) -> io::Result<()> {
     Ok(())
 }
 
-/// A new mount namespace holds a copy of every mount of the host, namespaces of other machines among them, which
-/// would live on in it after the host has let them go.
+/// A new mount namespace holds a copy of every mount of the host, among them namespaces of other machines and the
+/// pinned programs of a daemon on the host, which would live on in it after the host has let them go.
 fn let_go_of_the_hosts(interior: &Interior, staging: &Path) {
     let Ok(mounts) = std::fs::read_to_string("/proc/thread-self/mountinfo") else { return };
     let hidden = |dir: &Path| interior.hidden.iter().any(|h| dir.starts_with(h)) || dir.starts_with("/run");
     for line in mounts.lines().rev() {
         let Some((place, kind)) = line.split_once(" - ") else { continue };
         let Some(dir) = place.split(' ').nth(4).map(unescape) else { continue };
-        if dir != staging && (kind.starts_with("nsfs ") || hidden(&dir)) {
+        let held = kind.starts_with("nsfs ") || kind.starts_with("bpf ");
+        if dir != staging && (held || hidden(&dir)) {
             // What stays costs memory, not correctness.
             let _ = umount2(&dir, MntFlags::MNT_DETACH);
         }
