@@ -50,7 +50,13 @@ fn find<'a>(networks: &'a [ListedNetwork], wanted: &str, scope: &str) -> Result<
             }
         }
     }
-    Err(Refusal::not_found(format!("network {wanted} not found")))
+    // Services may be on every node's own bridge and host networks: a swarm knows these two by name.
+    let mut predefined = networks.iter().filter(|n| n.predefined && matches!(&*n.network.name, "bridge" | "host"));
+    let in_swarm = || networks.iter().any(|n| n.network.scope == "swarm");
+    match predefined.find(|n| scope == "swarm" && n.network.name == wanted) {
+        Some(hit) if in_swarm() => Ok(hit),
+        _ => Err(Refusal::not_found(format!("network {wanted} not found"))),
+    }
 }
 
 /// What a service may be attached to, by id, name or id prefix.
