@@ -225,6 +225,7 @@ pub(crate) async fn inspect_each(
         }
         match call.bytes().await {
             Ok(body) => found.push(&body),
+            Err(e) if path(name).starts_with("/services/") => failures.push(no_such_service(e, name)),
             Err(e) => failures.push(e),
         }
     }
@@ -235,6 +236,11 @@ pub(crate) async fn inspect_each(
         tell(&format!("{e:#}"));
     }
     if failures.is_empty() { Ok(()) } else { Err(Exit(1).into()) }
+}
+
+/// A service that is not there, in Docker's words.
+pub(crate) fn no_such_service(error: anyhow::Error, name: &str) -> anyhow::Error {
+    if crate::client::is_status(&error, 404) { anyhow::anyhow!("Error: no such service: {name}") } else { error }
 }
 
 /// What a verb named `inspect` takes.

@@ -30,6 +30,11 @@ pub(crate) fn size(bytes: i64) -> String {
     scaled(bytes as f64, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 3)
 }
 
+/// `9.915MB`: thousands, four digits, for sums.
+pub(crate) fn total_size(bytes: i64) -> String {
+    scaled(bytes as f64, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 4)
+}
+
 /// `64MiB`, `1.944GiB`: powers of two, four digits.
 pub(crate) fn binary_size(bytes: f64) -> String {
     scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 4)

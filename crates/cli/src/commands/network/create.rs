@@ -167,7 +167,7 @@ mod tests {
         for (line, pointer, wanted) in table {
             assert_eq!(body(line).unwrap().pointer(pointer).unwrap().to_string(), wanted, "{line}");
         }
-        for line in ["--subnet x n", "--gateway 10.0.0.1 n", "--subnet 10.0.0.0/8 --subnet 10.1.0.0/24 n", ""] {
+        for line in ["--subnet x n", "--gateway 10.0.0.1 n", "--subnet 10.0.0.0/8 --subnet 10.1.0.0/24 n"] {
             assert!(body(line).is_err(), "{line}");
         }
     }

@@ -4,6 +4,7 @@ use crate::commands::task::{capital, node_id};
 use crate::commands::{Done, InspectArgs, inspect_each};
 use crate::render::human::{binary_size, date_exact};
 use crate::terminal::say;
+use base64::Engine as _;
 use clap::Args;
 use std::fmt::Write;
 use wire::engine::node::Node;
@@ -90,7 +91,10 @@ fn pretty(n: &Node) -> Result<String, std::fmt::Error> {
         }
     }
     if !d.tls_info.trust_root.is_empty() {
+        let encoded = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(bytes);
         writeln!(out, "TLS Info:\n TrustRoot:\n{}", d.tls_info.trust_root)?;
+        writeln!(out, " Issuer Subject:\t{}", encoded(&d.tls_info.cert_issuer_subject.0))?;
+        writeln!(out, " Issuer Public Key:\t{}", encoded(&d.tls_info.cert_issuer_public_key.0))?;
     }
     Ok(out)
 }

@@ -123,7 +123,7 @@ fn pretty(out: &mut String, s: &Service, networks: &BTreeMap<String, String>) ->
             writeln!(out, " PublishedPort = {}", p.published_port)?;
             writeln!(out, "  Protocol = {}", p.protocol)?;
             writeln!(out, "  TargetPort = {}", p.target_port)?;
-            writeln!(out, "  PublishMode = {}", p.publish_mode)?;
+            writeln!(out, "  PublishMode = {} ", p.publish_mode)?;
         }
     }
     if let Some(h) = s.spec.task_template.container_spec.as_ref().and_then(|c| c.healthcheck.as_ref()) {
@@ -160,7 +160,7 @@ fn update(out: &mut String, title: &str, word: &str, config: Option<&UpdateConfi
         writeln!(out, " Monitoring Period: {}", duration(c.monitor))?;
     }
     writeln!(out, " Max failure ratio: {}", c.max_failure_ratio)?;
-    writeln!(out, " {} order:      {}", capital(word), c.order)
+    writeln!(out, " {:<19}{}", format!("{} order:", capital(word)), c.order)
 }
 
 fn container(out: &mut String, c: &ContainerSpec) -> Result {

@@ -1,7 +1,7 @@
 //! `system df`.
 use crate::Ctx;
 use crate::commands::Done;
-use crate::render::human::{ago, short_id, size};
+use crate::render::human::{ago, short_id, size, total_size};
 use crate::render::list::{Show, Table, print, row};
 use crate::render::tabs::align;
 use crate::terminal::say;
@@ -44,8 +44,8 @@ fn line(kind: &str, total: usize, active: usize, used: i64, free: i64) -> Value 
         "Type": kind,
         "TotalCount": total.to_string(),
         "Active": active.to_string(),
-        "Size": size(used.max(0)),
-        "Reclaimable": format!("{}{share}", size(free.max(0))),
+        "Size": total_size(used.max(0)),
+        "Reclaimable": format!("{}{share}", total_size(free.max(0))),
     }
 }
 

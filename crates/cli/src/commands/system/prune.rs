@@ -1,7 +1,7 @@
 //! `system prune`.
 use crate::Ctx;
 use crate::commands::{Done, container, image, network, volume};
-use crate::render::human::size;
+use crate::render::human::total_size;
 use crate::spec::pairs;
 use crate::terminal::{confirm, say};
 use clap::Args;
@@ -45,7 +45,7 @@ impl Prune {
         }
         let (text, freed) = image::prune::prune(ctx, filters, self.all).await?;
         space += freed;
-        say(&format!("{text}Total reclaimed space: {}\n", size(space as i64)));
+        say(&format!("{text}Total reclaimed space: {}\n", total_size(space as i64)));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `volume prune`.
 use crate::Ctx;
 use crate::commands::Done;
-use crate::render::human::size;
+use crate::render::human::total_size;
 use crate::spec::pairs;
 use crate::terminal::{confirm, say};
 use clap::Args;
@@ -32,7 +32,7 @@ impl Prune {
             return Ok(());
         }
         let (text, space) = prune(ctx, pairs::filters(&self.filter)?, self.all).await?;
-        say(&format!("{text}Total reclaimed space: {}\n", size(space as i64)));
+        say(&format!("{text}Total reclaimed space: {}\n", total_size(space as i64)));
         Ok(())
     }
 }
