@@ -142,7 +142,8 @@ mod tests {
 
     #[test]
     fn answers_are_taken_out_of_chunks_and_frames() {
-        let (status, body) = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").unwrap();
+        let (status, body) =
+            parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n").unwrap();
         assert_eq!((status, body.as_slice()), (200, b"abcde".as_slice()));
         let (status, body) = parse(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n{}").unwrap();
         assert_eq!((status, body.as_slice()), (404, b"{}".as_slice()));

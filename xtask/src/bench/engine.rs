@@ -106,8 +106,7 @@ impl Engine {
         }
         if wanted.published {
             let target: u16 = ground::PORT.parse()?;
-            spec["EndpointSpec"]["Ports"] =
-                json!([{ "Protocol": "tcp", "TargetPort": target, "PublishedPort": PUBLISHED, "PublishMode": "ingress" }]);
+            spec["EndpointSpec"]["Ports"] = json!([{ "Protocol": "tcp", "TargetPort": target, "PublishedPort": PUBLISHED, "PublishMode": "ingress" }]);
         }
         let made = self.manager().post("/services/create", &spec)?;
         Ok(made["ID"].as_str().context("a service without an id")?.to_owned())

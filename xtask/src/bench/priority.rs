@@ -6,6 +6,8 @@ const GROUP: &str = "shoal-bench";
 /// Where both engines put containers.
 const CONTAINERS: &str = "docker";
 const ROOT: &str = "/sys/fs/cgroup";
+/// Sixteen times a process's usual weight: first, but never alone.
+const SHARES: &str = "16384";
 
 /// While it lives, this process and what it starts come first.
 pub struct Priority {
@@ -32,12 +34,12 @@ impl Priority {
             let _ = std::fs::create_dir_all(v1(controller, GROUP, ""));
             let _ = std::fs::write(v1(controller, GROUP, "cgroup.procs"), &pid);
         }
-        let _ = std::fs::write(v1("cpu", GROUP, "cpu.shares"), "262144");
+        let _ = std::fs::write(v1("cpu", GROUP, "cpu.shares"), SHARES);
         let _ = std::fs::create_dir_all(v1("cpu", CONTAINERS, ""));
         let _ = std::fs::create_dir_all(v1("cpuacct", CONTAINERS, ""));
         let shares = v1("cpu", CONTAINERS, "cpu.shares");
         let containers_were = std::fs::read_to_string(&shares).ok();
-        let _ = std::fs::write(&shares, "262144");
+        let _ = std::fs::write(&shares, SHARES);
         Self { containers_were }
     }
 }

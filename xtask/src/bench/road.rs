@@ -150,7 +150,7 @@ pub fn paths(bench: &Bench, stages: &[Stage<'_>]) -> Vec<Figure> {
         let mut figure = Figure::new(kind.key, kind.title, kind.unit, kind.better);
         let cpu = Some(bench.cpu.as_str());
         let seconds = bench.seconds();
-        for _ in 0..bench.rounds() {
+        for _ in 0..bench.path_rounds() {
             let words = |to: &str| -> Vec<String> {
                 let flying = kind.flying.then_some(FLYING);
                 [kind.verb, to, PORT, seconds].into_iter().chain(flying).map(str::to_owned).collect()
@@ -162,7 +162,9 @@ pub fn paths(bench: &Bench, stages: &[Stage<'_>]) -> Vec<Figure> {
                 figure.add(path.name, Of::Kernel, value);
             }
             for stage in stages {
-                for (name, to) in [("overlay, direct", Some(&stage.direct)), ("overlay, virtual IP", stage.vip.as_ref())] {
+                for (name, to) in
+                    [("overlay, direct", Some(&stage.direct)), ("overlay, virtual IP", stage.vip.as_ref())]
+                {
                     let Some(to) = to else { continue };
                     let words = words(to);
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -189,7 +191,7 @@ pub fn mesh(bench: &Bench, stages: &[Stage<'_>], laptop: impl Fn() -> Command) -
     bench.begin(title);
     let mut figure = Figure::new("mesh", title, "per s", Better::Higher);
     let (cpu, port) = (Some(bench.cpu.as_str()), PUBLISHED.to_string());
-    for _ in 0..bench.rounds() {
+    for _ in 0..bench.path_rounds() {
         let words = ["connect", PATHS[0].to, PORT, bench.seconds(), FLYING];
         let value = in_namespace(bench, PATHS[0].from, cpu, &words).and_then(|v| number(&v, "per_second"));
         figure.add(PATHS[0].name, Of::Kernel, value);
@@ -221,7 +223,7 @@ pub fn names(bench: &Bench, stages: &[Stage<'_>]) -> Vec<Figure> {
     ] {
         bench.begin(title);
         let mut figure = Figure::new("dns", title, unit, better);
-        for _ in 0..bench.rounds() {
+        for _ in 0..bench.path_rounds() {
             let echo = ["echo", PATHS[0].to, PORT, bench.seconds(), flying];
             // In the server's own namespace, over its loopback.
             let value = in_namespace(bench, &ground::namespace(2), None, &echo).and_then(|v| number(&v, field));
