@@ -28,7 +28,8 @@ pub(crate) fn replicated(
     let active = slots.values().filter(|s| !s.live.is_empty() && !completed(s)).count() as u64;
     let at_once = if max_concurrent == 0 { total } else { max_concurrent };
     let mut room = at_once.saturating_sub(active);
-    for n in 1..=total {
+    // A job's slots begin at 0, as clients that show its progress expect.
+    for n in 0..total {
         if room == 0 || draft.is_full() {
             return;
         }
