@@ -1,7 +1,10 @@
 //! `config inspect`.
 use crate::Ctx;
 use crate::commands::{Done, InspectArgs, inspect_each};
+use crate::render::human::date_exact;
+use crate::terminal::say_line;
 use clap::Args;
+use wire::engine::config::Config;
 
 /// Display detailed information on one or more configs.
 #[derive(Args)]
@@ -13,11 +16,30 @@ pub(crate) struct Inspect {
     pretty: bool,
 }
 
-const PRETTY: &str = "ID:\t\t\t{{.ID}}\nName:\t\t\t{{.Spec.Name}}\n{{if .Spec.Labels}}Labels:\n{{range $k, $v := .Spec.Labels}} - {{$k}}{{if $v}}={{$v}}{{end}}\n{{end}}{{end}}Created at:            \t{{.CreatedAt}}\nUpdated at:            \t{{.UpdatedAt}}";
-
 impl Inspect {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        let format = if self.pretty { Some(PRETTY) } else { self.args.format.as_deref() };
-        inspect_each(ctx, &self.args.names, format, |name| format!("/configs/{name}"), &[]).await
+        if !self.pretty {
+            return inspect_each(ctx, &self.args.names, self.args.format.as_deref(), |name| format!("/configs/{name}"), &[]).await;
+        }
+        anyhow::ensure!(self.args.format.is_none(), "--format is incompatible with human friendly format");
+        for name in &self.args.names {
+            say_line(&pretty(&ctx.client.get(format!("/configs/{name}")).read().await?));
+        }
+        Ok(())
     }
+}
+
+fn pretty(o: &Config) -> String {
+    let mut out = format!("ID:\t\t\t{}\nName:\t\t\t{}\n", o.id, o.spec.name);
+    if !o.spec.labels.is_empty() {
+        out.push_str("Labels:\n");
+    }
+    for (k, v) in &o.spec.labels {
+        out.push_str(&format!(" - {k}{}{v}\n", if v.is_empty() { "" } else { "=" }));
+    }
+    let at = |t: wire::engine::Time| date_exact(t.0).replace("+0000 UTC", "+0000 utc");
+    out.push_str(&format!("Created at:            \t{}\n", at(o.created_at)));
+    out.push_str(&format!("Updated at:            \t{}\n", at(o.updated_at)));
+    out.push_str(&format!("Data:\\n{}\\n", String::from_utf8_lossy(&o.spec.data.0)));
+    out
 }

@@ -1,7 +1,10 @@
 //! `secret inspect`.
 use crate::Ctx;
 use crate::commands::{Done, InspectArgs, inspect_each};
+use crate::render::human::date_exact;
+use crate::terminal::say_line;
 use clap::Args;
+use wire::engine::secret::Secret;
 
 /// Display detailed information on one or more secrets.
 #[derive(Args)]
@@ -13,11 +16,31 @@ pub(crate) struct Inspect {
     pretty: bool,
 }
 
-const PRETTY: &str = "ID:\t\t\t{{.ID}}\nName:\t\t\t{{.Spec.Name}}\n{{if .Spec.Labels}}Labels:\n{{range $k, $v := .Spec.Labels}} - {{$k}}{{if $v}}={{$v}}{{end}}\n{{end}}{{end}}Created at:            \t{{.CreatedAt}}\nUpdated at:            \t{{.UpdatedAt}}";
-
 impl Inspect {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        let format = if self.pretty { Some(PRETTY) } else { self.args.format.as_deref() };
-        inspect_each(ctx, &self.args.names, format, |name| format!("/secrets/{name}"), &[]).await
+        if !self.pretty {
+            return inspect_each(ctx, &self.args.names, self.args.format.as_deref(), |name| format!("/secrets/{name}"), &[]).await;
+        }
+        anyhow::ensure!(self.args.format.is_none(), "--format is incompatible with human friendly format");
+        for name in &self.args.names {
+            say_line(&pretty(&ctx.client.get(format!("/secrets/{name}")).read().await?));
+        }
+        Ok(())
     }
+}
+
+fn pretty(o: &Secret) -> String {
+    let mut out = format!("ID:              {}\nName:              {}\n", o.id, o.spec.name);
+    if !o.spec.labels.is_empty() {
+        out.push_str("Labels:\n");
+    }
+    for (k, v) in &o.spec.labels {
+        out.push_str(&format!(" - {k}{}{v}\n", if v.is_empty() { "" } else { "=" }));
+    }
+    let driver = o.spec.driver.as_ref().map(|d| d.name.clone()).unwrap_or_default();
+    out.push_str(&format!("Driver:            {driver}\\n"));
+    let at = |t: wire::engine::Time| date_exact(t.0).replace("+0000 UTC", "+0000 utc");
+    out.push_str(&format!("Created at:        {}\n", at(o.created_at)));
+    out.push_str(&format!("Updated at:        {}", at(o.updated_at)));
+    out
 }
