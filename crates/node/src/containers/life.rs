@@ -312,9 +312,8 @@ impl Containers {
             };
             let _ = status.wait_for(met).await;
             let r = c.record.read();
-            let error = (!r.state.error.is_empty())
-                .then(|| wire::engine::container::WaitError { message: r.state.error.clone() });
-            ContainerWait { error, status_code: r.state.exit_code }
+            // What a start failed for is the start's answer, not the wait's.
+            ContainerWait { error: None, status_code: r.state.exit_code }
         })
     }
 
