@@ -40,6 +40,6 @@ fn pretty(o: &Config) -> String {
     let at = |t: wire::engine::Time| date_exact(t.0).replace("+0000 UTC", "+0000 utc");
     out.push_str(&format!("Created at:            \t{}\n", at(o.created_at)));
     out.push_str(&format!("Updated at:            \t{}\n", at(o.updated_at)));
-    out.push_str(&format!("Data:\\n{}\\n", String::from_utf8_lossy(&o.spec.data.0)));
+    out.push_str(&format!("Data:\n{}\n", String::from_utf8_lossy(&o.spec.data.0)));
     out
 }

@@ -5,6 +5,9 @@ use crate::client::{Hijacked, demultiplex};
 use crate::commands::Done;
 use crate::terminal::{RawMode, forward_signals, watch_size};
 use clap::Args;
+use http::Response;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use wire::engine::container::{ContainerInspect, ContainerWait};
 
@@ -50,13 +53,38 @@ impl Attach {
         converse(connection, streams).await?;
         sizes.inspect(|s| s.abort());
         signals.inspect(|s| s.abort());
-        let still: anyhow::Result<ContainerInspect> = ctx.client.get(format!("/containers/{}/json", c.id)).read().await;
-        if still.is_ok_and(|c| c.state.running) {
-            return Ok(());
-        }
-        let body = http_body_util::BodyExt::collect(wait.into_body()).await?.to_bytes();
-        exit_with(wire::engine::lenient::from_slice::<ContainerWait>(&body)?.status_code)
+        outcome(ctx, &c.id, wait, true).await
     }
+}
+
+/// How long an end may take to be known after the output has ended; if it is not, the user has detached.
+const END_KNOWN_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Ends as the container ends, which `wait` tells. `may_detach`: the output may have ended because the user went.
+pub(super) async fn outcome(ctx: &Ctx, id: &str, wait: Response<Incoming>, may_detach: bool) -> Done {
+    let mut end = std::pin::pin!(wait.into_body().collect());
+    let body = loop {
+        let patience = async {
+            match may_detach {
+                true => tokio::time::sleep(END_KNOWN_WITHIN).await,
+                false => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            body = &mut end => break body?.to_bytes(),
+            () = patience => {
+                let still: anyhow::Result<ContainerInspect> = ctx.client.get(format!("/containers/{id}/json")).read().await;
+                if still.is_ok_and(|c| c.state.running) {
+                    return Ok(());
+                }
+            }
+        }
+    };
+    let end: ContainerWait = wire::engine::lenient::from_slice(&body)?;
+    if let Some(error) = end.error.filter(|e| !e.message.is_empty()) {
+        anyhow::bail!("Error waiting for container: {}", error.message);
+    }
+    exit_with(end.status_code)
 }
 
 /// What is connected.

@@ -1,5 +1,5 @@
 //! `run`: create, attach, start, and end as the container ends.
-use super::attach::{Streams, converse};
+use super::attach::{Streams, converse, outcome};
 use super::create::create;
 use super::flags::ContainerFlags;
 use crate::Ctx;
@@ -7,7 +7,6 @@ use crate::client::{DaemonError, Exit};
 use crate::commands::Done;
 use crate::terminal::{forward_signals, say_line, tell, watch_size};
 use clap::Args;
-use wire::engine::container::ContainerWait;
 
 /// Create and run a new container from an image.
 #[derive(Args)]
@@ -80,16 +79,9 @@ impl Run {
         let sizes = streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{id}/resize"))));
         let detached = conversation.await??;
         sizes.inspect(|s| s.abort());
-        if detached && ctx.client.get(format!("/containers/{id}/json")).read::<wire::engine::container::ContainerInspect>().await.is_ok_and(|c| c.state.running) {
-            return Ok(());
-        }
-        let body = http_body_util::BodyExt::collect(wait.into_body()).await?.to_bytes();
+        let ended = outcome(ctx, &id, wait, detached).await;
         signals.inspect(|s| s.abort());
-        let end: ContainerWait = wire::engine::lenient::from_slice(&body)?;
-        if let Some(error) = end.error.filter(|e| !e.message.is_empty()) {
-            anyhow::bail!("Error waiting for container: {}", error.message);
-        }
-        exit_with(end.status_code)
+        ended
     }
 }
 

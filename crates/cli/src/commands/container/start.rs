@@ -1,11 +1,10 @@
 //! `start`.
-use super::attach::{Streams, converse};
-use super::run::exit_with;
+use super::attach::{Streams, converse, outcome};
 use crate::Ctx;
 use crate::commands::{Done, each};
 use crate::terminal::{forward_signals, watch_size};
 use clap::Args;
-use wire::engine::container::{ContainerInspect, ContainerWait};
+use wire::engine::container::ContainerInspect;
 
 /// Start one or more stopped containers.
 #[derive(Args)]
@@ -51,14 +50,10 @@ impl Start {
             return Err(e);
         }
         let sizes = streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{}/resize", c.id))));
-        conversation.await??;
+        let detached = conversation.await??;
         sizes.inspect(|s| s.abort());
-        let still: anyhow::Result<ContainerInspect> = ctx.client.get(format!("/containers/{}/json", c.id)).read().await;
-        if streams.tty && still.is_ok_and(|c| c.state.running) {
-            return Ok(());
-        }
-        let body = http_body_util::BodyExt::collect(wait.into_body()).await?.to_bytes();
+        let ended = outcome(ctx, &c.id, wait, detached).await;
         signals.inspect(|s| s.abort());
-        exit_with(wire::engine::lenient::from_slice::<ContainerWait>(&body)?.status_code)
+        ended
     }
 }

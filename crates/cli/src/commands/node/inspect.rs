@@ -31,7 +31,9 @@ impl Inspect {
         anyhow::ensure!(self.args.format.is_none(), "--format is incompatible with human friendly format");
         for name in &self.args.names {
             let node: Node = ctx.client.get(format!("/nodes/{name}")).read().await?;
-            say(&(pretty(&node)? + "\n"));
+            let text = pretty(&node)?;
+            // As in Docker, an empty line follows unless the certificates come last.
+            say(&if node.description.tls_info.trust_root.is_empty() { text + "\n" } else { text });
         }
         Ok(())
     }

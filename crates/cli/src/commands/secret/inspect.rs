@@ -38,7 +38,7 @@ fn pretty(o: &Secret) -> String {
         out.push_str(&format!(" - {k}{}{v}\n", if v.is_empty() { "" } else { "=" }));
     }
     let driver = o.spec.driver.as_ref().map(|d| d.name.clone()).unwrap_or_default();
-    out.push_str(&format!("Driver:            {driver}\\n"));
+    out.push_str(&format!("Driver:            {driver}\n"));
     let at = |t: wire::engine::Time| date_exact(t.0).replace("+0000 UTC", "+0000 utc");
     out.push_str(&format!("Created at:        {}\n", at(o.created_at)));
     out.push_str(&format!("Updated at:        {}", at(o.updated_at)));
