@@ -43,6 +43,9 @@ pub struct Source {
     pub text: String,
 }
 
+/// The value of a variable, if it has one.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What the outside gives.
 pub struct Surroundings<'a> {
     /// The stack's name.
@@ -52,7 +55,7 @@ pub struct Surroundings<'a> {
     /// `~` in paths.
     pub home: Option<&'a Path>,
     /// The environment.
-    pub env: &'a dyn Fn(&str) -> Option<String>,
+    pub env: Environment<'a>,
     /// Reads a file (env files, secrets, configs).
     pub read: &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>,
 }
@@ -207,7 +210,7 @@ pub fn load(sources: &[Source], around: &Surroundings<'_>) -> Result<Stack, Comp
 ///
 /// # Errors
 /// See [`ComposeError`].
-pub fn config(sources: &[Source], env: Option<&dyn Fn(&str) -> Option<String>>) -> Result<String, ComposeError> {
+pub fn config(sources: &[Source], env: Option<Environment<'_>>) -> Result<String, ComposeError> {
     let Some(first) = sources.first() else { return Err(ComposeError::NoFile) };
     let mut files = Vec::with_capacity(sources.len());
     for source in sources {
