@@ -8,8 +8,8 @@ use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::routing::{get, post};
 use http::HeaderMap;
-use model::{Service, ServiceMode};
-use std::collections::BTreeMap;
+use model::{NodeState, Service, ServiceMode};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use wire::Refusal;
 use wire::engine::convert;
@@ -60,9 +60,11 @@ async fn list(State(app): Here, p: Params) -> Reply {
         .collect();
     let mut out: Vec<_> = chosen.iter().map(|s| convert::service_out(s)).collect();
     if p.flag("status") {
-        let tasks = app.tasks.list().await?;
+        let (tasks, nodes) = (app.tasks.list().await?, app.nodes.list().await?);
+        let down: BTreeSet<_> = nodes.iter().filter(|n| n.status.state == NodeState::Down).map(|n| &n.id).collect();
         let mut by_service: BTreeMap<_, Vec<&model::Task>> = BTreeMap::new();
-        for t in &tasks {
+        // What ran on a machine that is down is told as running until the machine comes back; nobody can reach it.
+        for t in tasks.iter().filter(|t| t.node.as_ref().is_none_or(|n| !down.contains(n))) {
             if let Some(id) = &t.service {
                 by_service.entry(id).or_default().push(t);
             }
