@@ -3,11 +3,10 @@ use crate::{prerequisites, program};
 use anyhow::Result;
 use std::path::Path;
 
-/// Installs, builds, tests.
+/// Installs, builds, tests. The binary that end-to-end tests start is built with them: a build of its own before would
+/// have other features switched on, and compile nearly everything twice.
 pub fn run(root: &Path, rest: &[String]) -> Result<()> {
     prerequisites::ensure_for_tests()?;
-    // End-to-end tests start the binary itself.
-    program::run(root, &["cargo", "build", "--workspace"])?;
     let mut words = if program::exists("cargo-nextest") {
         vec!["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
     } else {

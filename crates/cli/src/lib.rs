@@ -3,6 +3,8 @@
 //! `commands/<noun>/<verb>.rs` reads flags, asks the engine, and hands values to `render/`; `spec/` turns flags' values
 //! into parts of requests. Data goes to stdout, talk to stderr.
 #![forbid(unsafe_code)]
+// The comments on flags are their help texts, in Docker's words: `NAME[:TAG]` is no link, `<key>` no element.
+#![allow(rustdoc::broken_intra_doc_links, rustdoc::invalid_html_tags)]
 
 mod client;
 mod commands;
@@ -86,7 +88,9 @@ fn tune(command: clap::Command) -> clap::Command {
                     .hide_possible_values(true)
                     .value_parser(truth)
                     .value_name(""),
-                ArgAction::Set | ArgAction::Append if arg.get_num_args().is_none_or(|n| n.max_values() == 1 && n.min_values() == 1) => {
+                ArgAction::Set | ArgAction::Append
+                    if arg.get_num_args().is_none_or(|n| n.max_values() == 1 && n.min_values() == 1) =>
+                {
                     arg.allow_hyphen_values(true)
                 }
                 _ => arg,

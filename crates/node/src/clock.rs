@@ -26,14 +26,15 @@ pub fn random_name(attempt: u32) -> String {
     const HOW: &[&str] = &[
         "agile", "amber", "bold", "brave", "bright", "brisk", "calm", "clever", "coral", "crisp", "daring", "deep",
         "eager", "fair", "fleet", "gentle", "glad", "golden", "keen", "kind", "lively", "lucid", "merry", "nimble",
-        "noble", "patient", "proud", "quick", "quiet", "rapid", "serene", "sharp", "silver", "sleek", "steady", "sturdy",
-        "subtle", "sunny", "swift", "tidal", "vivid", "warm", "wise", "witty",
+        "noble", "patient", "proud", "quick", "quiet", "rapid", "serene", "sharp", "silver", "sleek", "steady",
+        "sturdy", "subtle", "sunny", "swift", "tidal", "vivid", "warm", "wise", "witty",
     ];
     const WHO: &[&str] = &[
-        "anchovy", "barbel", "bass", "bream", "carp", "char", "chub", "cod", "dace", "darter", "dory", "eel", "flounder",
-        "goby", "grayling", "guppy", "haddock", "hake", "halibut", "herring", "ide", "ling", "loach", "mackerel",
-        "minnow", "mullet", "perch", "pike", "plaice", "pollock", "roach", "salmon", "sardine", "shad", "smelt", "sole",
-        "sprat", "sturgeon", "tench", "tetra", "trout", "tuna", "turbot", "whiting", "wrasse", "zander",
+        "anchovy", "barbel", "bass", "bream", "carp", "char", "chub", "cod", "dace", "darter", "dory", "eel",
+        "flounder", "goby", "grayling", "guppy", "haddock", "hake", "halibut", "herring", "ide", "ling", "loach",
+        "mackerel", "minnow", "mullet", "perch", "pike", "plaice", "pollock", "roach", "salmon", "sardine", "shad",
+        "smelt", "sole", "sprat", "sturgeon", "tench", "tetra", "trout", "tuna", "turbot", "whiting", "wrasse",
+        "zander",
     ];
     let mut rng = rand::rng();
     let how = HOW[rng.next_u32() as usize % HOW.len()];

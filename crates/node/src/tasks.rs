@@ -5,9 +5,7 @@ use crate::containers::life::Until;
 use crate::containers::record::Status;
 use crate::containers::{Containers, CreateRequest, Managed, ManagedFile, OverlayWish};
 use async_trait::async_trait;
-use model::{
-    ContainerSpec, Directory, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
-};
+use model::{ContainerSpec, Directory, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -109,11 +107,7 @@ impl Executor for Tasks {
                 body.networking_config.endpoints_config.insert(o.attrs.name.clone(), None);
             }
         }
-        let managed = Managed {
-            task: Some(task.id.clone()),
-            overlays,
-            files: files_of(spec, deps, &context)?,
-        };
+        let managed = Managed { task: Some(task.id.clone()), overlays, files: files_of(spec, deps, &context)? };
         let request = CreateRequest { name: task.container_name(), body, managed: Some(managed) };
         self.containers.create(request).await.map(|(id, _)| id)
     }
@@ -132,7 +126,9 @@ impl Executor for Tasks {
     }
 
     async fn ended(&self, task: &Task) -> Ended {
-        let Ok(id) = self.of(&task.id) else { return Ended { code: 137, detail: "container is gone".into(), unhealthy: false } };
+        let Ok(id) = self.of(&task.id) else {
+            return Ended { code: 137, detail: "container is gone".into(), unhealthy: false };
+        };
         let Ok(wait) = self.containers.wait(&id, Until::NotRunning) else { return Ended::default() };
         tokio::select! {
             biased;
@@ -176,11 +172,20 @@ impl Tasks {
 }
 
 fn ended(code: i64, oom: bool) -> Ended {
-    Ended { code, detail: if oom { "container was killed for want of memory".into() } else { String::new() }, unhealthy: false }
+    Ended {
+        code,
+        detail: if oom { "container was killed for want of memory".into() } else { String::new() },
+        unhealthy: false,
+    }
 }
 
 /// The task's container, in Docker's words (swarmkit's executor does the same).
-fn body_of(task: &Task, spec: &ContainerSpec, context: &Context, node_id: &str) -> Result<ContainerCreateBody, Refusal> {
+fn body_of(
+    task: &Task,
+    spec: &ContainerSpec,
+    context: &Context,
+    node_id: &str,
+) -> Result<ContainerCreateBody, Refusal> {
     let expand = |text: &str| context.expand(text).map_err(|e| Refusal::invalid(e.to_string()));
     let mut labels = spec.labels.clone();
     let own = [
@@ -206,7 +211,12 @@ fn body_of(task: &Task, spec: &ContainerSpec, context: &Context, node_id: &str) 
         entrypoint: Some(spec.command.clone()).filter(|c| !c.is_empty()).map(Into::into).unwrap_or_default(),
         cmd: Some(spec.args.clone()).filter(|c| !c.is_empty()).map(Into::into).unwrap_or_default(),
         healthcheck: spec.healthcheck.as_ref().map(health),
-        exposed_ports: task.endpoint.ports.iter().map(|p| (format!("{}/{}", p.target_port, p.protocol), Default::default())).collect(),
+        exposed_ports: task
+            .endpoint
+            .ports
+            .iter()
+            .map(|p| (format!("{}/{}", p.target_port, p.protocol), Default::default()))
+            .collect(),
         ..ContainerConfig::default()
     };
     let limits = &task.spec.resources.limits;
@@ -244,8 +254,10 @@ fn body_of(task: &Task, spec: &ContainerSpec, context: &Context, node_id: &str) 
         dns_options: dns.options,
         extra_hosts: Some(extra_hosts).filter(|h| !h.is_empty()),
         sysctls: spec.sysctls.clone(),
-        ulimits: Some(spec.ulimits.iter().map(|u| Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft }).collect())
-            .filter(|u: &Vec<Ulimit>| !u.is_empty()),
+        ulimits: Some(
+            spec.ulimits.iter().map(|u| Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft }).collect(),
+        )
+        .filter(|u: &Vec<Ulimit>| !u.is_empty()),
         oom_score_adj: spec.oom_score_adj,
         security_opt: Some(security_opt).filter(|s| !s.is_empty()),
         isolation: String::new(),
@@ -263,7 +275,10 @@ fn body_of(task: &Task, spec: &ContainerSpec, context: &Context, node_id: &str) 
             .filter(|p| p.publish_mode == PublishMode::Host)
             .map(|p| {
                 let host_port = if p.published_port == 0 { String::new() } else { p.published_port.to_string() };
-                (format!("{}/{}", p.target_port, p.protocol), Some(vec![PortBinding { host_ip: String::new(), host_port }]))
+                (
+                    format!("{}/{}", p.target_port, p.protocol),
+                    Some(vec![PortBinding { host_ip: String::new(), host_port }]),
+                )
             })
             .collect(),
         ..HostConfig::default()
@@ -341,11 +356,13 @@ fn files_of(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Res
         Ok::<(), Refusal>(())
     };
     for s in &spec.secrets {
-        let secret = deps.secrets.get(&s.id).ok_or_else(|| Refusal::not_found(format!("secret {} not found", s.name)))?;
+        let secret =
+            deps.secrets.get(&s.id).ok_or_else(|| Refusal::not_found(format!("secret {} not found", s.name)))?;
         add(&s.file, &s.name, "/run/secrets", &secret.spec.data, &secret.spec.templating)?;
     }
     for c in &spec.configs {
-        let config = deps.configs.get(&c.id).ok_or_else(|| Refusal::not_found(format!("config {} not found", c.name)))?;
+        let config =
+            deps.configs.get(&c.id).ok_or_else(|| Refusal::not_found(format!("config {} not found", c.name)))?;
         add(&c.file, &c.name, "", &config.spec.data, &config.spec.templating)?;
     }
     Ok(files)
@@ -356,7 +373,9 @@ fn host_ports(bound: &wire::engine::network::PortMap) -> Vec<PortConfig> {
     for (key, bindings) in bound {
         let Some((port, protocol)) = key.split_once('/') else { continue };
         for b in bindings.iter().flatten() {
-            let (Ok(target_port), Ok(published_port), Ok(protocol)) = (port.parse(), b.host_port.parse(), protocol.parse()) else {
+            let (Ok(target_port), Ok(published_port), Ok(protocol)) =
+                (port.parse(), b.host_port.parse(), protocol.parse())
+            else {
                 continue;
             };
             let config = PortConfig {

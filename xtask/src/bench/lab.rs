@@ -38,7 +38,7 @@ impl ShoalLab {
     }
 
     /// A command at the lab's third seat, which runs no engine.
-    pub fn from_laptop(&self) -> Command {
+    pub fn at_laptop(&self) -> Command {
         let mut command = self.command();
         command.args(["run-from-laptop", "--"]);
         command

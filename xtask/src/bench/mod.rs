@@ -169,7 +169,7 @@ fn measure(bench: &Bench, work: &Path, archive: &[u8], with_peer: bool) -> Resul
         let stages = all.iter().map(|e| road::Stage::set(bench, e)).collect::<Result<Vec<_>>>()?;
         figures.extend(road::paths(bench, &stages));
         if bench.wants("mesh") {
-            figures.push(road::mesh(bench, &stages, || lab.from_laptop()));
+            figures.push(road::mesh(bench, &stages, || lab.at_laptop()));
         }
         if bench.wants("dns") {
             figures.extend(road::names(bench, &stages));

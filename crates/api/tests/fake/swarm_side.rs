@@ -219,7 +219,10 @@ impl Tasks for Fake {
     async fn networks(&self) -> Answer<Vec<Arc<Network>>> {
         Ok(self.0.lock().networks.clone())
     }
-    async fn up_to_date(&self, _: &std::collections::BTreeSet<ServiceId>) -> Answer<std::collections::BTreeSet<TaskId>> {
+    async fn up_to_date(
+        &self,
+        _: &std::collections::BTreeSet<ServiceId>,
+    ) -> Answer<std::collections::BTreeSet<TaskId>> {
         let all = self.0.lock();
         let version = |id: &ServiceId| all.services.iter().find(|s| s.id == *id).map(|s| s.spec_version);
         let current = all.tasks.iter().filter(|t| t.service.as_ref().and_then(version) == Some(t.spec_version));

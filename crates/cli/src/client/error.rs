@@ -30,13 +30,12 @@ pub(crate) fn is_status(error: &anyhow::Error, status: u16) -> bool {
 }
 
 pub(super) fn error_of(status: StatusCode, body: &[u8]) -> DaemonError {
-    let message = serde_json::from_slice::<ErrorBody>(body)
-        .ok()
-        .map(|e| e.message)
-        .filter(|m| !m.is_empty())
-        .unwrap_or_else(|| {
-            let text = String::from_utf8_lossy(body).trim().to_owned();
-            if text.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_owned() } else { text }
-        });
+    let message =
+        serde_json::from_slice::<ErrorBody>(body).ok().map(|e| e.message).filter(|m| !m.is_empty()).unwrap_or_else(
+            || {
+                let text = String::from_utf8_lossy(body).trim().to_owned();
+                if text.is_empty() { status.canonical_reason().unwrap_or("no reason given").to_owned() } else { text }
+            },
+        );
     DaemonError { status, message: message.trim_end().to_owned() }
 }

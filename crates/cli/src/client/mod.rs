@@ -117,7 +117,8 @@ impl<'c> Call<'c> {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        let request = request.header("User-Agent", concat!("Shoal-Client/", env!("CARGO_PKG_VERSION"))).body(self.body)?;
+        let request =
+            request.header("User-Agent", concat!("Shoal-Client/", env!("CARGO_PKG_VERSION"))).body(self.body)?;
         let response = sender.send_request(request).await?;
         let status = response.status();
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS || status == StatusCode::NOT_MODIFIED {
@@ -171,9 +172,7 @@ impl<'c> Call<'c> {
 fn tokio_stream_lines<R: tokio::io::AsyncBufRead + Unpin + Send>(
     lines: tokio::io::Lines<R>,
 ) -> impl Stream<Item = io::Result<String>> + Send {
-    futures::stream::unfold(lines, |mut lines| async {
-        lines.next_line().await.transpose().map(|line| (line, lines))
-    })
+    futures::stream::unfold(lines, |mut lines| async { lines.next_line().await.transpose().map(|line| (line, lines)) })
 }
 
 fn escape(text: &str, also: &[u8]) -> String {

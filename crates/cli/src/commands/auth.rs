@@ -45,9 +45,9 @@ impl Logout {
 
 /// The header `X-Registry-Auth` for an image, if there are credentials for its registry.
 pub(crate) fn header_for(image: &str) -> Option<String> {
-    let folder = std::env::var_os("DOCKER_CONFIG").map(std::path::PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".docker"))
-    })?;
+    let folder = std::env::var_os("DOCKER_CONFIG")
+        .map(std::path::PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| std::path::Path::new(&home).join(".docker")))?;
     let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json")).ok()?).ok()?;
     from_config(&config, image)
 }
@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn credentials_are_found_by_registry() {
-        let config = json!({"auths": {"reg.example:5000": {"auth": "dTpw"}, "https://index.docker.io/v1/": {"auth": "YTpi"}}});
+        let config =
+            json!({"auths": {"reg.example:5000": {"auth": "dTpw"}, "https://index.docker.io/v1/": {"auth": "YTpi"}}});
         assert!(from_config(&config, "reg.example:5000/x/y:1").is_some());
         assert!(from_config(&config, "busybox").is_some());
         assert!(from_config(&config, "other.example/x").is_none());

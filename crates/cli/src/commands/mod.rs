@@ -54,7 +54,13 @@ pub(crate) use {noun, verbs};
 
 /// Swarm engine: containers, networks, services and stacks
 #[derive(Parser)]
-#[command(version, subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true, max_term_width = 110)]
+#[command(
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    max_term_width = 110
+)]
 pub(crate) struct Cli {
     /// Daemon socket to connect to (also: DOCKER_HOST)
     #[arg(short = 'H', long)]

@@ -130,7 +130,14 @@ mod tests {
 
     #[test]
     fn sizes() {
-        let table = [(0, "0B"), (999, "999B"), (4_270_123, "4.27MB"), (1000, "1kB"), (12_345_678, "12.3MB"), (1_500_000_000, "1.5GB")];
+        let table = [
+            (0, "0B"),
+            (999, "999B"),
+            (4_270_123, "4.27MB"),
+            (1000, "1kB"),
+            (12_345_678, "12.3MB"),
+            (1_500_000_000, "1.5GB"),
+        ];
         for (bytes, shown) in table {
             assert_eq!(size(bytes), shown);
         }
@@ -141,14 +148,30 @@ mod tests {
     #[test]
     fn times() {
         let table = [
-            (0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"), (180, "3 minutes"),
-            (3599, "59 minutes"), (3600, "About an hour"), (7200, "2 hours"), (3 * 86400, "3 days"), (30 * 86400, "4 weeks"),
-            (100 * 86400, "3 months"), (1000 * 86400, "2 years"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (180, "3 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (3 * 86400, "3 days"),
+            (30 * 86400, "4 weeks"),
+            (100 * 86400, "3 months"),
+            (1000 * 86400, "2 years"),
         ];
         for (seconds, shown) in table {
             assert_eq!(span(seconds), shown, "{seconds}");
         }
-        let table = [(0, "0s"), (10_000_000_000, "10s"), (90_000_000_000, "1m30s"), (500_000_000, "500ms"), (1_500_000_000, "1.5s"), (7_776_000_000_000_000, "2160h0m0s")];
+        let table = [
+            (0, "0s"),
+            (10_000_000_000, "10s"),
+            (90_000_000_000, "1m30s"),
+            (500_000_000, "500ms"),
+            (1_500_000_000, "1.5s"),
+            (7_776_000_000_000_000, "2160h0m0s"),
+        ];
         for (nanos, shown) in table {
             assert_eq!(duration(nanos), shown);
         }

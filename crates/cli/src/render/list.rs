@@ -82,10 +82,10 @@ mod tests {
 
     #[test]
     fn one_list_many_views() {
-        let rows = [row! {"ID": "1", "Name": "bridge", "Labels": "a=b,c=d"}, row! {"ID": "2", "Name": "x", "Labels": ""}];
-        let show = |format: &str, quiet| {
-            render(&TABLE, &Show { format: Some(format.to_owned()), quiet }, &rows).unwrap()
-        };
+        let rows =
+            [row! {"ID": "1", "Name": "bridge", "Labels": "a=b,c=d"}, row! {"ID": "2", "Name": "x", "Labels": ""}];
+        let show =
+            |format: &str, quiet| render(&TABLE, &Show { format: Some(format.to_owned()), quiet }, &rows).unwrap();
         assert_eq!(show("", false), "NETWORK ID   NAME\n1            bridge\n2            x\n");
         assert_eq!(show("", true), "1\n2\n");
         assert_eq!(show("{{.Name}}:{{.ID}}", false), "bridge:1\nx:2\n");

@@ -1,5 +1,9 @@
 //! Environment: `K=V`, `K` (from ours), files of them.
-pub(crate) fn environment(list: &[String], files: &[String], ours: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Vec<String>> {
+pub(crate) fn environment(
+    list: &[String],
+    files: &[String],
+    ours: &dyn Fn(&str) -> Option<String>,
+) -> anyhow::Result<Vec<String>> {
     let mut out: Vec<String> = Vec::new();
     let mut add = |text: &str| -> anyhow::Result<()> {
         anyhow::ensure!(!text.is_empty() && !text.starts_with('='), "invalid environment variable: {text}");

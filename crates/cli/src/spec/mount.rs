@@ -8,7 +8,10 @@ pub(crate) fn mount(text: &str) -> Result<Mount, String> {
     let mut m = Mount { typ: "volume".into(), ..Mount::default() };
     let (mut bind, mut volume, mut tmpfs) = (BindOptions::default(), VolumeOptions::default(), TmpfsOptions::default());
     for (key, value) in fields(text)? {
-        let flag = || truth(value.as_deref()).ok_or_else(|| format!("invalid value for {key}: {}", value.clone().unwrap_or_default()));
+        let flag = || {
+            truth(value.as_deref())
+                .ok_or_else(|| format!("invalid value for {key}: {}", value.clone().unwrap_or_default()))
+        };
         match key.as_str() {
             "readonly" | "ro" => {
                 m.read_only = flag()?;
@@ -42,7 +45,11 @@ pub(crate) fn mount(text: &str) -> Result<Mount, String> {
                 "disabled" => bind.non_recursive = true,
                 "writable" => bind.read_only_non_recursive = true,
                 "readonly" => bind.read_only_force_recursive = true,
-                _ => return Err(format!("invalid value for {key}: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")")),
+                _ => {
+                    return Err(format!(
+                        "invalid value for {key}: {value} (must be \"enabled\", \"disabled\", \"writable\", or \"readonly\")"
+                    ));
+                }
             },
             "volume-subpath" => volume.subpath = value,
             "volume-driver" => volume.driver_config.get_or_insert_default().name = value,
@@ -54,7 +61,9 @@ pub(crate) fn mount(text: &str) -> Result<Mount, String> {
                 let (k, v) = value.split_once('=').unwrap_or((&value, ""));
                 volume.labels.insert(k.to_owned(), v.to_owned());
             }
-            "tmpfs-size" => tmpfs.size_bytes = units::bytes(&value).map_err(|_| format!("invalid value for {key}: {value}"))?,
+            "tmpfs-size" => {
+                tmpfs.size_bytes = units::bytes(&value).map_err(|_| format!("invalid value for {key}: {value}"))?
+            }
             "tmpfs-mode" => {
                 tmpfs.mode = u32::from_str_radix(&value, 8).map_err(|_| format!("invalid value for {key}: {value}"))?;
             }
@@ -106,13 +115,25 @@ mod tests {
         let table = [
             ("source=v,target=/d", r#"{"Type":"volume","Source":"v","Target":"/d"}"#),
             ("type=bind,src=/a,dst=/b,ro", r#"{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true}"#),
-            ("type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1777", r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":1023}}"#),
-            ("type=volume,src=v,dst=/d,volume-opt=o=x,volume-nocopy", r#"{"Type":"volume","Source":"v","Target":"/d","VolumeOptions":{"NoCopy":true,"DriverConfig":{"Options":{"o":"x"}}}}"#),
+            (
+                "type=tmpfs,destination=/t,tmpfs-size=1m,tmpfs-mode=1777",
+                r#"{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1048576,"Mode":1023}}"#,
+            ),
+            (
+                "type=volume,src=v,dst=/d,volume-opt=o=x,volume-nocopy",
+                r#"{"Type":"volume","Source":"v","Target":"/d","VolumeOptions":{"NoCopy":true,"DriverConfig":{"Options":{"o":"x"}}}}"#,
+            ),
         ];
         for (text, json) in table {
             assert_eq!(serde_json::to_string(&mount(text).unwrap()).unwrap(), json, "{text}");
         }
-        for bad in ["source=x", "type=bind,src=/a,dst=/b,volume-nocopy", "target=/x,nope=1", "target", "target=/x,readonly=maybe"] {
+        for bad in [
+            "source=x",
+            "type=bind,src=/a,dst=/b,volume-nocopy",
+            "target=/x,nope=1",
+            "target",
+            "target=/x,readonly=maybe",
+        ] {
             assert!(mount(bad).is_err(), "{bad}");
         }
     }

@@ -36,7 +36,9 @@ impl std::str::FromStr for Attachment {
                 "ip6" => out.ip6 = value,
                 "link-local-ip" => out.link_local.push(value),
                 "mac-address" => out.mac = value,
-                "gw-priority" => out.gateway_priority = value.parse().map_err(|_| format!("invalid gw-priority: {value}"))?,
+                "gw-priority" => {
+                    out.gateway_priority = value.parse().map_err(|_| format!("invalid gw-priority: {value}"))?
+                }
                 other => return Err(format!("invalid field key {other}")),
             }
         }

@@ -28,9 +28,9 @@ pub(crate) fn labels(list: &[String], files: &[String]) -> anyhow::Result<BTreeM
 pub(crate) fn filters(list: &[String]) -> anyhow::Result<Filters> {
     let mut out = Filters::default();
     for text in list {
-        let (key, value) = text
-            .split_once('=')
-            .ok_or_else(|| anyhow::anyhow!("invalid argument \"{text}\" for \"-f, --filter\" flag: invalid filter '{text}'"))?;
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            anyhow::anyhow!("invalid argument \"{text}\" for \"-f, --filter\" flag: invalid filter '{text}'")
+        })?;
         out.add(key.trim().to_lowercase().as_str(), value.trim());
     }
     Ok(out)

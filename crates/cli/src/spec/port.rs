@@ -76,11 +76,17 @@ pub(crate) fn service(text: &str) -> Result<Vec<PortConfig>, String> {
                 },
                 "mode" => match value.as_str() {
                     "ingress" | "host" => port.publish_mode = value,
-                    _ => return Err(format!("invalid publish mode value ({value}): must be either 'ingress' or 'host'")),
+                    _ => {
+                        return Err(format!("invalid publish mode value ({value}): must be either 'ingress' or 'host'"));
+                    }
                 },
-                "target" => port.target_port = number(&value).ok_or(format!("invalid target port ({value}): value must be an integer: invalid syntax"))?,
+                "target" => {
+                    port.target_port = number(&value)
+                        .ok_or(format!("invalid target port ({value}): value must be an integer: invalid syntax"))?
+                }
                 "published" => {
-                    port.published_port = number(&value).ok_or(format!("invalid published port ({value}): value must be an integer: invalid syntax"))?;
+                    port.published_port = number(&value)
+                        .ok_or(format!("invalid published port ({value}): value must be an integer: invalid syntax"))?;
                 }
                 "name" => port.name = value,
                 _ => return Err(format!("invalid field key: {key}")),
@@ -134,7 +140,10 @@ mod tests {
             ("127.0.0.1:8080:80", r#"{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]}"#),
             ("127.0.0.1::80", r#"{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":""}]}"#),
             ("[::1]:8080:80", r#"{"80/tcp":[{"HostIp":"::1","HostPort":"8080"}]}"#),
-            ("8080-8081:80-81", r#"{"80/tcp":[{"HostIp":"","HostPort":"8080"}],"81/tcp":[{"HostIp":"","HostPort":"8081"}]}"#),
+            (
+                "8080-8081:80-81",
+                r#"{"80/tcp":[{"HostIp":"","HostPort":"8080"}],"81/tcp":[{"HostIp":"","HostPort":"8081"}]}"#,
+            ),
             ("8000-9000:80", r#"{"80/tcp":[{"HostIp":"","HostPort":"8000-9000"}]}"#),
         ];
         for (text, json) in table {
@@ -152,8 +161,14 @@ mod tests {
     #[test]
     fn services_ports() {
         let one = |text: &str| serde_json::to_string(&service(text).unwrap()).unwrap();
-        assert_eq!(one("4000:8080"), r#"[{"Protocol":"tcp","TargetPort":8080,"PublishedPort":4000,"PublishMode":"ingress"}]"#);
-        assert_eq!(one("mode=host,published=1,target=2,protocol=udp"), r#"[{"Protocol":"udp","TargetPort":2,"PublishedPort":1,"PublishMode":"host"}]"#);
+        assert_eq!(
+            one("4000:8080"),
+            r#"[{"Protocol":"tcp","TargetPort":8080,"PublishedPort":4000,"PublishMode":"ingress"}]"#
+        );
+        assert_eq!(
+            one("mode=host,published=1,target=2,protocol=udp"),
+            r#"[{"Protocol":"udp","TargetPort":2,"PublishedPort":1,"PublishMode":"host"}]"#
+        );
         assert_eq!(one("80"), r#"[{"Protocol":"tcp","TargetPort":80,"PublishMode":"ingress"}]"#);
         for bad in ["published=1", "target=x", "mode=x,target=1", "127.0.0.1:1:1", "nope=1,target=1"] {
             assert!(service(bad).is_err(), "{bad}");

@@ -76,7 +76,8 @@ pub(crate) fn moment(text: &str, now: model::Timestamp) -> Result<String, String
         16 | 19 if !text.ends_with('Z') => format!("{text}{}Z", if text.len() == 16 { ":00" } else { "" }),
         _ => text.to_owned(),
     };
-    let t: jiff::Timestamp = full.parse().map_err(|_| format!("failed to parse value as time or duration: {text:?}"))?;
+    let t: jiff::Timestamp =
+        full.parse().map_err(|_| format!("failed to parse value as time or duration: {text:?}"))?;
     Ok(format!("{}.{:09}", t.as_second(), t.subsec_nanosecond()))
 }
 
@@ -90,7 +91,14 @@ mod tests {
         assert_eq!(bytes("1.5gb"), Ok(3 << 29));
         assert!(bytes("x").is_err() && bytes("1z").is_err());
         assert_eq!(nano_cpus("0.5"), Ok(500_000_000));
-        for (text, nanos) in [("10s", 10_000_000_000), ("1m30s", 90_000_000_000), ("500ms", 500_000_000), ("0", 0), ("1.5h", 5_400_000_000_000), ("-1s", -1_000_000_000)] {
+        for (text, nanos) in [
+            ("10s", 10_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("500ms", 500_000_000),
+            ("0", 0),
+            ("1.5h", 5_400_000_000_000),
+            ("-1s", -1_000_000_000),
+        ] {
             assert_eq!(duration(text), Ok(nanos), "{text}");
         }
         for bad in ["", "5", "5x", "s", "abc"] {

@@ -12,7 +12,9 @@ pub enum TemplateError {
     #[error("template {0:?}: unclosed action")]
     Unclosed(String),
     /// Not a known field or function.
-    #[error("template {text:?}: can't evaluate {action:?}; .Service.{{ID,Name,Labels}}, .Node.{{ID,Hostname,Platform.OS,Platform.Architecture}} and .Task.{{ID,Name,Slot}} are known")]
+    #[error(
+        "template {text:?}: can't evaluate {action:?}; .Service.{{ID,Name,Labels}}, .Node.{{ID,Hostname,Platform.OS,Platform.Architecture}} and .Task.{{ID,Name,Slot}} are known"
+    )]
     Unknown {
         /// The whole text.
         text: String,

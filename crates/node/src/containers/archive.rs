@@ -20,7 +20,12 @@ impl Containers {
     ///
     /// # Errors
     /// 404.
-    pub async fn copy_out(&self, id: &str, path: &str, out: impl AsyncWrite + Send + Unpin + 'static) -> Result<(), Refusal> {
+    pub async fn copy_out(
+        &self,
+        id: &str,
+        path: &str,
+        out: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<(), Refusal> {
         let id = self.resolve(id)?;
         self.inner.base.images.copy_out(&id, path, out).await.map_err(refuse_image)
     }
@@ -43,7 +48,10 @@ impl Containers {
             let below = |m: &&super::record::MountRecord| {
                 target == m.point.destination || target.starts_with(&format!("{}/", m.point.destination))
             };
-            (r.host_config.readonly_rootfs, r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len()).cloned())
+            (
+                r.host_config.readonly_rootfs,
+                r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len()).cloned(),
+            )
         };
         match mount {
             Some(m) if !m.point.rw => return Err(Refusal::forbidden("mounted volume is marked read-only")),
@@ -63,8 +71,10 @@ impl Containers {
         // Mount points are made by us, not by the container.
         let r = c.record.read();
         let ours = |path: &str| {
-            matches!(path, "/dev" | "/proc" | "/sys" | "/.dockerenv" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/hostname")
-                || r.mounts.iter().any(|m| m.hidden && m.point.destination == path)
+            matches!(
+                path,
+                "/dev" | "/proc" | "/sys" | "/.dockerenv" | "/etc/hosts" | "/etc/resolv.conf" | "/etc/hostname"
+            ) || r.mounts.iter().any(|m| m.hidden && m.point.destination == path)
         };
         changes.retain(|change| !ours(&change.path));
         Ok(changes)

@@ -41,10 +41,14 @@ impl Containers {
         };
         match status {
             super::Status::Paused => {
-                return Err(Refusal::conflict(format!("container {id} is paused, unpause the container before attach")));
+                return Err(Refusal::conflict(format!(
+                    "container {id} is paused, unpause the container before attach"
+                )));
             }
             super::Status::Restarting => {
-                return Err(Refusal::conflict(format!("container {id} is restarting, wait until the container is running")));
+                return Err(Refusal::conflict(format!(
+                    "container {id} is restarting, wait until the container is running"
+                )));
             }
             _ => {}
         }

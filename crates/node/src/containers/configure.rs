@@ -33,9 +33,7 @@ pub fn check_name(name: &str) -> Result<(), Refusal> {
     if first && rest {
         return Ok(());
     }
-    Err(Refusal::invalid(format!(
-        "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-    )))
+    Err(Refusal::invalid(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")))
 }
 
 /// The image's defaults under the client's wish.
@@ -140,7 +138,8 @@ pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
         host.ipc_mode = "private".into();
     }
     if host.cgroupns_mode.is_empty() {
-        host.cgroupns_mode = if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "private" } else { "host" }.into();
+        host.cgroupns_mode =
+            if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "private" } else { "host" }.into();
     }
     if host.restart_policy.name.is_empty() {
         host.restart_policy.name = "no".into();
@@ -182,15 +181,13 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
         return Err(Refusal::invalid(format!("unknown or invalid runtime name: {}", host.runtime)));
     }
     if !matches!(host.log_config.typ.as_str(), "" | "json-file" | "local" | "none") {
-        return Err(Refusal::invalid(format!(
-            "logger: no log driver named '{}' is registered",
-            host.log_config.typ
-        )));
+        return Err(Refusal::invalid(format!("logger: no log driver named '{}' is registered", host.log_config.typ)));
     }
     for opt in host.security_opt.iter().flatten() {
         let (key, value) = opt.split_once(['=', ':']).unwrap_or((opt, ""));
         match (key, value) {
-            ("no-new-privileges", "" | "true" | "false") | ("seccomp" | "apparmor" | "label" | "systempaths" | "writable-cgroups", _) => {}
+            ("no-new-privileges", "" | "true" | "false")
+            | ("seccomp" | "apparmor" | "label" | "systempaths" | "writable-cgroups", _) => {}
             _ => return Err(Refusal::invalid(format!("invalid --security-opt 2: {opt:?}"))),
         }
     }
@@ -261,7 +258,10 @@ pub fn check_resources(host: &HostConfig) -> Result<(), Refusal> {
         return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set.");
     }
     if host.cpu_shares < 0 {
-        return Err(Refusal::invalid(format!("invalid CPU shares ({}): value must be a positive integer", host.cpu_shares)));
+        return Err(Refusal::invalid(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            host.cpu_shares
+        )));
     }
     if host.blkio_weight != 0 && !(10..=1000).contains(&host.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000");
@@ -330,8 +330,13 @@ mod tests {
         assert_eq!(got.env, words(&["PATH=/bin", "A=mine"]));
         assert_eq!(argv(&got).unwrap(), ["/entry", "serve"]);
         let own = ContainerConfig { entrypoint: StrSlice(words(&["sh"])), ..Default::default() };
-        assert_eq!(argv(&merge_image(own, &image).unwrap()).unwrap(), ["sh"], "an own entrypoint drops the image's command");
-        let reset = ContainerConfig { entrypoint: StrSlice(words(&[""])), cmd: StrSlice(words(&["ls"])), ..Default::default() };
+        assert_eq!(
+            argv(&merge_image(own, &image).unwrap()).unwrap(),
+            ["sh"],
+            "an own entrypoint drops the image's command"
+        );
+        let reset =
+            ContainerConfig { entrypoint: StrSlice(words(&[""])), cmd: StrSlice(words(&["ls"])), ..Default::default() };
         assert_eq!(argv(&merge_image(reset, &image).unwrap()).unwrap(), ["ls"]);
     }
 

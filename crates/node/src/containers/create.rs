@@ -164,7 +164,10 @@ impl Containers {
                 let below = mounts::clean(&wish.subpath);
                 let source = if below == "/" { source } else { source.join(&below[1..]) };
                 if !source.exists() {
-                    return Err(Refusal::invalid(format!("cannot access path {}: no such file or directory", source.display())));
+                    return Err(Refusal::invalid(format!(
+                        "cannot access path {}: no such file or directory",
+                        source.display()
+                    )));
                 }
                 point.source = source.display().to_string();
             }
@@ -277,11 +280,7 @@ impl Containers {
     }
 
     fn check_shared_namespaces(&self, host: &wire::engine::container::HostConfig) -> Result<(), Refusal> {
-        for (mode, what) in [
-            (&host.network_mode, "network"),
-            (&host.pid_mode, "PID"),
-            (&host.ipc_mode, "IPC"),
-        ] {
+        for (mode, what) in [(&host.network_mode, "network"), (&host.pid_mode, "PID"), (&host.ipc_mode, "IPC")] {
             if let Some(other) = mode.strip_prefix("container:") {
                 self.find(other)?;
             } else if what == "PID" && !matches!(mode.as_str(), "" | "host" | "private") {
@@ -305,8 +304,10 @@ fn wished_networks(
     if mode.starts_with("container:") {
         return Ok(BTreeMap::new());
     }
-    let mut all: BTreeMap<String, EndpointSettings> =
-        endpoints.into_iter().map(|(name, e)| (if name == "default" { mode.to_owned() } else { name }, e.unwrap_or_default())).collect();
+    let mut all: BTreeMap<String, EndpointSettings> = endpoints
+        .into_iter()
+        .map(|(name, e)| (if name == "default" { mode.to_owned() } else { name }, e.unwrap_or_default()))
+        .collect();
     all.entry(mode.to_owned()).or_default();
     if all.len() > 1 && (mode == "host" || mode == "none") {
         return Err(Refusal::invalid(format!(

@@ -31,7 +31,11 @@ impl Containers {
             resolv_conf_path: file("resolv.conf"),
             hostname_path: file("hostname"),
             hosts_path: file("hosts"),
-            log_path: if log.driver == runtime::LogDriver::JsonFile { log.path.display().to_string() } else { String::new() },
+            log_path: if log.driver == runtime::LogDriver::JsonFile {
+                log.path.display().to_string()
+            } else {
+                String::new()
+            },
             name: format!("/{}", r.name),
             restart_count: r.restart_count,
             driver: "overlay2".into(),
@@ -73,7 +77,9 @@ impl Containers {
 
     fn graph_driver(&self, r: &Record) -> DriverData {
         let root = self.inner.base.images.root().join("mounts").join(&r.id);
-        let path = |name: &str| (name.to_owned(), root.join(name.trim_end_matches("Dir").to_lowercase()).display().to_string());
+        let path = |name: &str| {
+            (name.to_owned(), root.join(name.trim_end_matches("Dir").to_lowercase()).display().to_string())
+        };
         let data = ["MergedDir", "UpperDir", "WorkDir"].into_iter().map(path).collect();
         DriverData { data: Some(data), name: "overlay2".into() }
     }
@@ -149,8 +155,16 @@ mod tests {
 
     #[test]
     fn times_are_told_in_dockers_words() {
-        for (secs, words) in [(0, "Less than a second"), (1, "1 second"), (59, "59 seconds"), (60, "About a minute"),
-            (3599, "59 minutes"), (3600, "About an hour"), (7200, "2 hours"), (200_000, "2 days")] {
+        for (secs, words) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (200_000, "2 days"),
+        ] {
             assert_eq!(super::ago(Duration::from_secs(secs)), words);
         }
     }

@@ -2,7 +2,8 @@
 use super::record::Record;
 use super::{Containers, signals};
 use runtime::{
-    BlkioRate, Device, Launch, LogConfig, LogDriver, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit, User,
+    BlkioRate, Device, Launch, LogConfig, LogDriver, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit,
+    User,
 };
 use std::path::{Path, PathBuf};
 use wire::Refusal;
@@ -59,7 +60,12 @@ impl Containers {
                 .map(|u| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard })
                 .collect(),
             read_only: host.readonly_rootfs,
-            sysctls: host.sysctls.iter().filter(|(k, _)| !k.starts_with("net.")).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            sysctls: host
+                .sysctls
+                .iter()
+                .filter(|(k, _)| !k.starts_with("net."))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             seccomp: security.seccomp,
             no_new_privileges: security.no_new_privileges,
             masked_paths: if security.all_paths { Some(Vec::new()) } else { host.masked_paths.clone() },
@@ -229,13 +235,16 @@ fn bytes(text: &str) -> Option<u64> {
     let text = text.trim().to_ascii_lowercase();
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let number: u64 = digits.parse().ok()?;
-    Some(number << match text[digits.len()..].trim_end_matches('b') {
-        "" => 0,
-        "k" | "ki" => 10,
-        "m" | "mi" => 20,
-        "g" | "gi" => 30,
-        _ => return None,
-    })
+    Some(
+        number
+            << match text[digits.len()..].trim_end_matches('b') {
+                "" => 0,
+                "k" | "ki" => 10,
+                "m" | "mi" => 20,
+                "g" | "gi" => 30,
+                _ => return None,
+            },
+    )
 }
 
 /// The signal that asks a container to end.

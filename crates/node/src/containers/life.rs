@@ -89,7 +89,11 @@ impl Containers {
         let launch = self.launch_of(&c.record.read(), &rootfs.merged, network_ns).map_err(other)?;
         let failed = |e: runtime::LaunchError| {
             // Docker: what the user's command caused is 400, the rest 500.
-            let refusal = if matches!(e.exit_code, 126 | 127) { Refusal::invalid(e.message) } else { Refusal::internal(e.message) };
+            let refusal = if matches!(e.exit_code, 126 | 127) {
+                Refusal::invalid(e.message)
+            } else {
+                Refusal::internal(e.message)
+            };
             (i64::from(e.exit_code), refusal)
         };
         let created = base.runtime.create(&launch).await.map_err(failed)?;
@@ -219,10 +223,7 @@ impl Containers {
         let number = if signal.is_empty() { Some(signals::KILL) } else { signals::number(signal) };
         let number = number.ok_or_else(|| Refusal::invalid(format!("Invalid signal: {signal}")))?;
         if !c.status().is_up() {
-            return Err(Refusal::conflict(format!(
-                "cannot kill container: {id}: container {} is not running",
-                c.id
-            )));
+            return Err(Refusal::conflict(format!("cannot kill container: {id}: container {} is not running", c.id)));
         }
         let mut ended = c.status.subscribe();
         let fatal = number == signals::KILL;
@@ -299,7 +300,11 @@ impl Containers {
     ///
     /// # Errors
     /// 404.
-    pub fn wait(&self, id: &str, until: Until) -> Result<impl Future<Output = ContainerWait> + Send + 'static, Refusal> {
+    pub fn wait(
+        &self,
+        id: &str,
+        until: Until,
+    ) -> Result<impl Future<Output = ContainerWait> + Send + 'static, Refusal> {
         let c = self.find(id)?;
         let mut status = c.status.subscribe();
         let ends = status.borrow().map_or(0, |(_, n)| n);
@@ -372,8 +377,19 @@ impl Containers {
             ($($field:ident),*) => {$( if given(&wish.$field) { host.$field = wish.$field.clone(); } )*};
         }
         take!(
-            memory, memory_reservation, nano_cpus, cpu_shares, cpu_period, cpu_quota, cpu_realtime_period,
-            cpu_realtime_runtime, cpuset_cpus, cpuset_mems, blkio_weight, pids_limit, memory_swap
+            memory,
+            memory_reservation,
+            nano_cpus,
+            cpu_shares,
+            cpu_period,
+            cpu_quota,
+            cpu_realtime_period,
+            cpu_realtime_runtime,
+            cpuset_cpus,
+            cpuset_mems,
+            blkio_weight,
+            pids_limit,
+            memory_swap
         );
         if wish.memory != 0 && wish.memory_swap == 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
             return Err(Refusal::invalid(

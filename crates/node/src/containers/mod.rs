@@ -100,8 +100,13 @@ struct Container {
 #[async_trait::async_trait]
 pub trait OverlayAttacher: Send + Sync + 'static {
     /// An address for the container on the network (id or name); `None` if there is no such swarm network.
-    async fn attach(&self, network: &str, container_id: &str, names: Vec<String>, wish: Vec<std::net::IpAddr>)
-    -> Result<Option<OverlayWish>, Refusal>;
+    async fn attach(
+        &self,
+        network: &str,
+        container_id: &str,
+        names: Vec<String>,
+        wish: Vec<std::net::IpAddr>,
+    ) -> Result<Option<OverlayWish>, Refusal>;
     /// Gives it back.
     async fn detach(&self, network_id: &str, container_id: &str);
 }
@@ -115,12 +120,7 @@ impl Containers {
     pub async fn open(base: Foundations) -> Result<Self, Refusal> {
         std::fs::create_dir_all(&base.dir)
             .map_err(|e| Refusal::internal(format!("cannot make {}: {e}", base.dir.display())))?;
-        let inner = Inner {
-            base,
-            table: RwLock::default(),
-            execs: Mutex::default(),
-            attacher: RwLock::new(None),
-        };
+        let inner = Inner { base, table: RwLock::default(), execs: Mutex::default(), attacher: RwLock::new(None) };
         let all = Self { inner: Arc::new(inner) };
         all.load().await?;
         Ok(all)

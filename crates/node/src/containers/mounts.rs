@@ -79,7 +79,8 @@ fn from_bind(text: &str, driver: &str) -> Result<Wish, Refusal> {
     }
     let target = clean(target);
     let is_bind = source.starts_with('/');
-    let mut wish = if is_bind { bind(&clean(source), &target) } else { volume(source, &target, driver, source.is_empty()) };
+    let mut wish =
+        if is_bind { bind(&clean(source), &target) } else { volume(source, &target, driver, source.is_empty()) };
     let point = &mut wish.record.point;
     point.mode = options.to_owned();
     for option in options.split(',').filter(|o| !o.is_empty()) {
@@ -161,7 +162,10 @@ fn from_mount(m: &wire::engine::mount::Mount) -> Result<Wish, Refusal> {
             tmpfs(&target, options)?
         }
         "image" | "npipe" | "cluster" => {
-            return Err(Refusal::unimplemented(format!("mounts of type \"{}\" are not supported by this engine", m.typ)));
+            return Err(Refusal::unimplemented(format!(
+                "mounts of type \"{}\" are not supported by this engine",
+                m.typ
+            )));
         }
         other => return Err(Refusal::invalid(format!("mount type unknown: \"{other}\""))),
     };
@@ -240,8 +244,17 @@ mod tests {
     #[test]
     fn binds_and_volumes_are_told_apart() {
         let got = wishes(&ContainerConfig::default(), &host(&["/a/../b:/x:ro", "data:/y", "/z"])).unwrap();
-        let show: Vec<_> = got.iter().map(|w| { let p = &w.record.point; (p.typ.as_str(), p.source.as_str(), p.name.as_str(), p.destination.as_str(), p.rw) }).collect();
-        assert_eq!(show, [("bind", "/b", "", "/x", false), ("volume", "", "data", "/y", true), ("volume", "", "", "/z", true)]);
+        let show: Vec<_> = got
+            .iter()
+            .map(|w| {
+                let p = &w.record.point;
+                (p.typ.as_str(), p.source.as_str(), p.name.as_str(), p.destination.as_str(), p.rw)
+            })
+            .collect();
+        assert_eq!(
+            show,
+            [("bind", "/b", "", "/x", false), ("volume", "", "data", "/y", true), ("volume", "", "", "/z", true)]
+        );
         assert!(got[2].record.anonymous);
     }
 
@@ -252,7 +265,12 @@ mod tests {
         assert!(refused(&["a:x"]).contains("must be absolute"));
         assert!(refused(&["a:/x:sideways"]).contains("invalid mode"));
         assert!(refused(&["a:/"]).contains("destination can't be '/'"));
-        let bad = HostConfig { mounts: vec![Mount { typ: "bind".into(), target: "/x".into(), ..Default::default() }], ..Default::default() };
-        assert!(wishes(&ContainerConfig::default(), &bad).unwrap_err().message.contains("field Source must not be empty"));
+        let bad = HostConfig {
+            mounts: vec![Mount { typ: "bind".into(), target: "/x".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        assert!(
+            wishes(&ContainerConfig::default(), &bad).unwrap_err().message.contains("field Source must not be empty")
+        );
     }
 }

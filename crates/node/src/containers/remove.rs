@@ -48,7 +48,7 @@ impl Containers {
             s if s.is_up() => {
                 return Err(Refusal::conflict(format!("cannot remove container {id}: it could not be killed")));
             }
-            _ if self.inner.table.read().by_id.get(&c.id).is_none() => {
+            _ if !self.inner.table.read().by_id.contains_key(&c.id) => {
                 return Err(Refusal::not_found(format!("No such container: {id}")));
             }
             _ => {}

@@ -66,10 +66,11 @@ impl Containers {
         self.tell(c, "die", &[("exitCode", &exit.code.to_string()), ("execDuration", &duration)]);
         let auto_remove = c.record.read().host_config.auto_remove;
         drop(_gate);
-        if auto_remove && again.is_none() {
-            if let Err(e) = self.remove(&c.id, false, true).await {
-                tracing::warn!(container = %c.id, error = %e, "a container that shall be removed at its end cannot be");
-            }
+        if auto_remove
+            && again.is_none()
+            && let Err(e) = self.remove(&c.id, false, true).await
+        {
+            tracing::warn!(container = %c.id, error = %e, "a container that shall be removed at its end cannot be");
         }
         again
     }
@@ -204,7 +205,9 @@ impl Containers {
                     "on-failure" => r.state.exit_code != 0 && !r.stopped_by_user,
                     _ => false,
                 };
-                by_policy && r.task.is_none() && matches!(r.state.status, Status::Exited | Status::Restarting)
+                by_policy
+                    && r.task.is_none()
+                    && matches!(r.state.status, Status::Exited | Status::Restarting)
                     && !r.state.started_at.is_never()
             };
             if !wanted {
@@ -226,9 +229,7 @@ fn restart_pause(r: &Record, code: i32, ran: Duration) -> Option<Duration> {
     let policy = &r.host_config.restart_policy;
     let again = match policy.name.as_str() {
         "always" | "unless-stopped" => true,
-        "on-failure" => {
-            code != 0 && (policy.maximum_retry_count == 0 || r.restart_count < policy.maximum_retry_count)
-        }
+        "on-failure" => code != 0 && (policy.maximum_retry_count == 0 || r.restart_count < policy.maximum_retry_count),
         _ => false,
     };
     if !again || r.stopped_by_user {

@@ -40,7 +40,11 @@ fn kept_overlays(dir: &Path) -> Vec<OverlayWish> {
 
 impl Containers {
     /// Refuses unknown networks before anything is made. Swarm networks are asked of the manager at the start.
-    pub(super) fn check_networks(&self, wished: &BTreeMap<String, EndpointSettings>, mode: &str) -> Result<(), Refusal> {
+    pub(super) fn check_networks(
+        &self,
+        wished: &BTreeMap<String, EndpointSettings>,
+        mode: &str,
+    ) -> Result<(), Refusal> {
         if mode.starts_with("container:") {
             return Ok(());
         }
@@ -52,7 +56,8 @@ impl Containers {
                     return Err(refusal.clone());
                 }
             }
-            let fixed = wish.ipam_config.as_ref().is_some_and(|i| !i.ipv4_address.is_empty() || !i.ipv6_address.is_empty());
+            let fixed =
+                wish.ipam_config.as_ref().is_some_and(|i| !i.ipv4_address.is_empty() || !i.ipv6_address.is_empty());
             if fixed && matches!(name.as_str(), "bridge" | "host" | "none") {
                 return Err(Refusal::invalid(
                     "invalid config for network bridge: user specified IP address is supported on user defined networks only",
@@ -117,7 +122,8 @@ impl Containers {
                 }
             }
         }
-        if !publish.is_empty() && record.host_config.network_mode != "host" && record.host_config.network_mode != "none" {
+        if !publish.is_empty() && record.host_config.network_mode != "host" && record.host_config.network_mode != "none"
+        {
             networks.connect(&record.id, Attach::Gwbridge { publish }).await?;
         }
         self.note_endpoints(c);
@@ -126,13 +132,8 @@ impl Containers {
     }
 
     async fn join_overlay(&self, record: &Record, o: OverlayWish) -> Result<(), Refusal> {
-        let attach = OverlayAttach {
-            network: o.network,
-            task: o.task,
-            addresses: o.addresses,
-            attrs: o.attrs,
-            names: o.names,
-        };
+        let attach =
+            OverlayAttach { network: o.network, task: o.task, addresses: o.addresses, attrs: o.attrs, names: o.names };
         self.inner.base.networks.connect(&record.id, Attach::Overlay(attach)).await.map(drop)
     }
 
@@ -219,7 +220,13 @@ impl Containers {
             dns_search: either(&r.host_config.dns_search, &defaults.search),
             dns_options: either(&r.host_config.dns_options, &defaults.options),
             extra_hosts,
-            sysctls: r.host_config.sysctls.iter().filter(|(k, _)| k.starts_with("net.")).map(|(k, v)| (k.clone(), v.clone())).collect(),
+            sysctls: r
+                .host_config
+                .sysctls
+                .iter()
+                .filter(|(k, _)| k.starts_with("net."))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect(),
             stack: r.config.labels.get("com.docker.stack.namespace").cloned(),
         })
     }
@@ -281,7 +288,9 @@ impl Containers {
         let _gate = c.gate.lock().await;
         let record = c.record.read().clone();
         if matches!(record.host_config.network_mode.as_str(), "host" | "none") || record.networks.contains_key("host") {
-            return Err(Refusal::forbidden("container cannot be disconnected from host network or connected to host network"));
+            return Err(Refusal::forbidden(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
         }
         let networks = &self.inner.base.networks;
         let local = networks.local(network);
@@ -294,9 +303,15 @@ impl Containers {
             }
         };
         if matches!(name.as_str(), "host" | "none") {
-            return Err(Refusal::invalid(format!("conflicting options: cannot attach user-defined network to {name} network-mode")));
+            return Err(Refusal::invalid(format!(
+                "conflicting options: cannot attach user-defined network to {name} network-mode"
+            )));
         }
-        if record.networks.get(&name).is_some_and(|e| !e.endpoint_id.is_empty() || record.state.status == Status::Created) {
+        if record
+            .networks
+            .get(&name)
+            .is_some_and(|e| !e.endpoint_id.is_empty() || record.state.status == Status::Created)
+        {
             return Err(Refusal::forbidden(format!(
                 "endpoint with name {} already exists in network {name}",
                 record.name
@@ -337,18 +352,27 @@ impl Containers {
         };
         let _gate = c.gate.lock().await;
         let record = c.record.read().clone();
-        let found = record.networks.iter().find(|(name, e)| *name == network || (!network.is_empty() && e.network_id == network));
+        let found = record
+            .networks
+            .iter()
+            .find(|(name, e)| *name == network || (!network.is_empty() && e.network_id == network));
         let found = match found {
             Some((name, e)) => Some((name.clone(), e.clone())),
-            None => self.inner.base.networks.local(network).ok().and_then(|n| {
-                record.networks.get(&n.spec.name).map(|e| (n.spec.name.clone(), e.clone()))
-            }),
+            None => self
+                .inner
+                .base
+                .networks
+                .local(network)
+                .ok()
+                .and_then(|n| record.networks.get(&n.spec.name).map(|e| (n.spec.name.clone(), e.clone()))),
         };
         let Some((name, settings)) = found else {
             return Err(Refusal::internal(format!("container {} is not connected to network {network}", c.id)));
         };
         if name == "host" {
-            return Err(Refusal::forbidden("container cannot be disconnected from host network or connected to host network"));
+            return Err(Refusal::forbidden(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
         }
         if record.state.status.is_up() && !settings.endpoint_id.is_empty() {
             self.inner.base.networks.disconnect(&c.id, &settings.network_id).await?;
@@ -397,22 +421,34 @@ fn fixed_addresses(wish: &EndpointSettings) -> Vec<IpAddr> {
     [&ipam.ipv4_address, &ipam.ipv6_address].into_iter().filter_map(|a| a.parse().ok()).collect()
 }
 
-fn local_attach(r: &Record, network: &str, wish: &EndpointSettings, publish: Vec<PortBinding>) -> Result<LocalAttach, Refusal> {
+fn local_attach(
+    r: &Record,
+    network: &str,
+    wish: &EndpointSettings,
+    publish: Vec<PortBinding>,
+) -> Result<LocalAttach, Refusal> {
     let ipam = wish.ipam_config.clone().unwrap_or_default();
     let parse = |text: &str| -> Result<Option<IpAddr>, Refusal> {
         match text {
             "" => Ok(None),
-            t => t.parse().map(Some).map_err(|_| Refusal::invalid(format!("invalid endpoint settings:\ninvalid IP address: {t}"))),
+            t => t
+                .parse()
+                .map(Some)
+                .map_err(|_| Refusal::invalid(format!("invalid endpoint settings:\ninvalid IP address: {t}"))),
         }
     };
     let v4 = match parse(&ipam.ipv4_address)? {
         Some(IpAddr::V4(a)) => Some(a),
-        Some(IpAddr::V6(a)) => return Err(Refusal::invalid(format!("invalid endpoint settings:\ninvalid IPv4 address: {a}"))),
+        Some(IpAddr::V6(a)) => {
+            return Err(Refusal::invalid(format!("invalid endpoint settings:\ninvalid IPv4 address: {a}")));
+        }
         None => None,
     };
     let v6 = match parse(&ipam.ipv6_address)? {
         Some(IpAddr::V6(a)) => Some(a),
-        Some(IpAddr::V4(a)) => return Err(Refusal::invalid(format!("invalid endpoint settings:\ninvalid IPv6 address: {a}"))),
+        Some(IpAddr::V4(a)) => {
+            return Err(Refusal::invalid(format!("invalid endpoint settings:\ninvalid IPv6 address: {a}")));
+        }
         None => None,
     };
     let mac = if wish.mac_address.is_empty() { &r.config.mac_address } else { &wish.mac_address };
@@ -465,11 +501,19 @@ fn wished_ports(r: &Record) -> Result<Vec<PortBinding>, Refusal> {
             let number = |t: &str| if t.is_empty() { Ok(0) } else { t.parse::<u16>().map_err(|_| invalid()) };
             let host_ip = match b.host_ip.as_str() {
                 "" | "0.0.0.0" => None,
-                ip => Some(ip.trim_matches(['[', ']']).parse().map_err(|_| {
-                    Refusal::invalid(format!("invalid IP address: {ip}"))
-                })?),
+                ip => Some(
+                    ip.trim_matches(['[', ']'])
+                        .parse()
+                        .map_err(|_| Refusal::invalid(format!("invalid IP address: {ip}")))?,
+                ),
             };
-            all.push(PortBinding { protocol, container_port, host_ip, host_port: number(first)?, host_port_end: number(last)? });
+            all.push(PortBinding {
+                protocol,
+                container_port,
+                host_ip,
+                host_port: number(first)?,
+                host_port_end: number(last)?,
+            });
         }
     }
     if r.host_config.publish_all_ports {

@@ -105,7 +105,11 @@ impl Volumes {
     pub async fn open(root: PathBuf) -> Result<Self, Refusal> {
         let dir = root.clone();
         let (volumes, damaged) = store::blocking(move || store::read_all(&dir)).await?;
-        let state = State { volumes: volumes.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect(), damaged, ..State::default() };
+        let state = State {
+            volumes: volumes.into_iter().map(|v| (v.name.clone(), Arc::new(v))).collect(),
+            damaged,
+            ..State::default()
+        };
         Ok(Self { root: Arc::new(root), state: Arc::new(parking_lot::Mutex::new(state)), writer: Arc::default() })
     }
 
@@ -123,7 +127,9 @@ impl Volumes {
         let named = |r: Refusal| Refusal { kind: r.kind, message: format!("create {}: {}", spec.name, r.message) };
         if !matches!(spec.driver.as_str(), "" | "local" | "default") {
             let driver = &spec.driver;
-            return Err(named(Refusal::not_found(format!("error looking up volume plugin {driver}: plugin {driver:?} not found"))));
+            return Err(named(Refusal::not_found(format!(
+                "error looking up volume plugin {driver}: plugin {driver:?} not found"
+            ))));
         }
         check_name(&spec.name).map_err(named)?;
         options::check(&spec.options).map_err(named)?;
@@ -132,7 +138,11 @@ impl Volumes {
             return Ok(known);
         }
         let now = jiff::Timestamp::now();
-        let record = Record { created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0), labels: spec.labels, options: spec.options };
+        let record = Record {
+            created_unix_nanos: i64::try_from(now.as_nanosecond()).unwrap_or(0),
+            labels: spec.labels,
+            options: spec.options,
+        };
         let (root, name) = (Arc::clone(&self.root), spec.name);
         let volume = store::blocking(move || store::create(&root, &name, &record)).await?;
         let volume = Arc::new(volume);
@@ -162,7 +172,11 @@ impl Volumes {
     /// A container names this volume from now on: it cannot be removed.
     pub fn hold(&self, name: &str, container_id: &str) -> Result<Arc<Volume>, Refusal> {
         let mut state = self.state.lock();
-        let volume = state.volumes.get(name).cloned().ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))?;
+        let volume = state
+            .volumes
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Refusal::not_found(format!("get {name}: no such volume")))?;
         state.holders.entry(name.to_owned()).or_default().insert(container_id.to_owned());
         Ok(volume)
     }
@@ -263,7 +277,9 @@ impl Volumes {
         let _writer = self.writer.lock().await;
         let (mut names, mut bytes) = (Vec::new(), 0);
         for volume in self.list() {
-            let fits = (filter.all || volume.is_anonymous()) && filter.labels.iter().all(|l| has_label(&volume, l)) && !filter.not_labels.iter().any(|l| has_label(&volume, l));
+            let fits = (filter.all || volume.is_anonymous())
+                && filter.labels.iter().all(|l| has_label(&volume, l))
+                && !filter.not_labels.iter().any(|l| has_label(&volume, l));
             if !fits || !self.users(&volume.name).is_empty() {
                 continue;
             }
@@ -305,7 +321,8 @@ fn check_name(name: &str) -> Result<(), Refusal> {
         return Err(Refusal::invalid("volume name is too short, names should be at least two alphanumeric characters"));
     }
     let bytes = name.as_bytes();
-    let fits = bytes.first().is_some_and(u8::is_ascii_alphanumeric) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
+    let fits = bytes.first().is_some_and(u8::is_ascii_alphanumeric)
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
     if fits && name.len() <= 255 {
         return Ok(());
     }

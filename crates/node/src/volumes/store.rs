@@ -14,8 +14,12 @@ const DATA: &str = "_data";
 const RECORD: &str = "volume.json";
 
 /// Runs on a blocking thread.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| Err(Refusal::internal(format!("volume worker failed: {e}"))))
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|e| Err(Refusal::internal(format!("volume worker failed: {e}"))))
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Refusal {
@@ -40,7 +44,9 @@ pub(super) fn read_all(root: &Path) -> Result<(Vec<Volume>, Vec<String>), Refusa
         if !dir.join(DATA).is_dir() {
             continue;
         }
-        let read = fs::read(dir.join(RECORD)).map_err(|e| e.to_string()).and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|e| e.to_string()));
+        let read = fs::read(dir.join(RECORD))
+            .map_err(|e| e.to_string())
+            .and_then(|json| serde_json::from_slice::<Record>(&json).map_err(|e| e.to_string()));
         match read {
             Ok(record) => volumes.push(volume(root, &name, &record)),
             Err(why) => {
@@ -125,7 +131,11 @@ pub(super) fn mount(plan: &MountPlan, target: &Path) -> Result<(), Refusal> {
     kernel::overlay::mount_with_options(&plan.device, target, &plan.kind, &options).map_err(|e| {
         let reason = e.to_string();
         let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
-        Refusal::internal(format!("failed to mount local volume: mount {}:{}, data: {options}: {reason}", plan.device, target.display()))
+        Refusal::internal(format!(
+            "failed to mount local volume: mount {}:{}, data: {options}: {reason}",
+            plan.device,
+            target.display()
+        ))
     })
 }
 
@@ -148,7 +158,8 @@ fn is_mounted(target: &Path) -> bool {
     let Ok(target) = fs::canonicalize(target) else { return false };
     let wanted = target.display().to_string();
     let escaped = wanted.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
-    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| table.lines().any(|l| l.split(' ').nth(4) == Some(&escaped)))
+    fs::read_to_string("/proc/self/mountinfo")
+        .is_ok_and(|table| table.lines().any(|l| l.split(' ').nth(4) == Some(&escaped)))
 }
 
 pub(super) fn is_empty(dir: &PathBuf) -> Result<bool, Refusal> {

@@ -1,5 +1,8 @@
 use super::*;
-use std::{fs, os::unix::fs::{MetadataExt, PermissionsExt}};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+};
 
 fn run<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(work)
@@ -34,9 +37,18 @@ fn refusals_are_dockers() {
     let home = Home::new();
     run(async {
         let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
-        let bad = |spec| { let v = volumes.clone(); async move { let r = v.create(spec).await.unwrap_err(); (r.kind.status(), r.message) } };
+        let bad = |spec| {
+            let v = volumes.clone();
+            async move {
+                let r = v.create(spec).await.unwrap_err();
+                (r.kind.status(), r.message)
+            }
+        };
         let table = [
-            ("in/valid", "create in/valid: \"in/valid\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"),
+            (
+                "in/valid",
+                "create in/valid: \"in/valid\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path",
+            ),
             ("a", "create a: volume name is too short, names should be at least two alphanumeric characters"),
         ];
         for (name, message) in table {
@@ -46,17 +58,29 @@ fn refusals_are_dockers() {
             assert_eq!(bad(named(name)).await.0, 400, "{name}");
         }
         let plugin = VolumeSpec { driver: "nope".into(), ..named("ok") };
-        assert_eq!(bad(plugin).await, (404, "create ok: error looking up volume plugin nope: plugin \"nope\" not found".into()));
-        let with = |options: &[(&str, &str)]| VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("ok") };
+        assert_eq!(
+            bad(plugin).await,
+            (404, "create ok: error looking up volume plugin nope: plugin \"nope\" not found".into())
+        );
+        let with = |options: &[(&str, &str)]| VolumeSpec {
+            options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            ..named("ok")
+        };
         assert_eq!(bad(with(&[("x", "y")])).await, (400, "create ok: invalid option: \"x\"".into()));
-        assert_eq!(bad(with(&[("type", "tmpfs")])).await, (400, "create ok: missing required option: \"device\"".into()));
+        assert_eq!(
+            bad(with(&[("type", "tmpfs")])).await,
+            (400, "create ok: missing required option: \"device\"".into())
+        );
         assert_eq!(volumes.get("none").unwrap_err(), Refusal::not_found("get none: no such volume"));
         assert_eq!(volumes.remove("none", false).await.unwrap_err(), Refusal::not_found("get none: no such volume"));
         volumes.remove("none", true).await.unwrap();
         volumes.create(named("used")).await.unwrap();
         volumes.hold("used", "c2").unwrap();
         volumes.hold("used", "c1").unwrap();
-        assert_eq!(volumes.remove("used", true).await.unwrap_err(), Refusal::conflict("remove used: volume is in use - [c1, c2]"));
+        assert_eq!(
+            volumes.remove("used", true).await.unwrap_err(),
+            Refusal::conflict("remove used: volume is in use - [c1, c2]")
+        );
         assert_eq!((volumes.release("c1"), volumes.release("c2")), (vec!["used".to_owned()], vec!["used".to_owned()]));
         volumes.remove("used", false).await.unwrap();
         assert!(!home.0.join("volumes/used").exists());
@@ -101,7 +125,8 @@ fn options_are_mounted_while_somebody_uses_them() {
         fs::create_dir(&source).unwrap();
         fs::write(source.join("theirs"), "x").unwrap();
         let options = [("type", "none"), ("o", "bind,ro"), ("device", source.to_str().unwrap())];
-        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("bound") };
+        let spec =
+            VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("bound") };
         let volume = volumes.create(spec).await.unwrap();
         assert!(!volume.mountpoint.join("theirs").exists());
         for container in ["c1", "c2", "c1"] {
@@ -116,16 +141,24 @@ fn options_are_mounted_while_somebody_uses_them() {
         again.remove("bound", false).await.unwrap();
         assert!(source.join("theirs").exists());
         let options = [("type", "tmpfs"), ("o", "size=1m,mode=1777"), ("device", "tmpfs")];
-        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("memory") };
+        let spec = VolumeSpec {
+            options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            ..named("memory")
+        };
         let volume = again.create(spec).await.unwrap();
         again.mount("memory", "c").await.unwrap();
         assert_eq!(fs::metadata(&volume.mountpoint).unwrap().mode() & 0o7777, 0o1777);
         again.unmount("memory", "c").await.unwrap();
         let options = [("type", "none"), ("o", "bind"), ("device", "/no/such/dir")];
-        let spec = VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("wrong") };
+        let spec =
+            VolumeSpec { options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(), ..named("wrong") };
         again.create(spec).await.unwrap();
         let message = again.mount("wrong", "c").await.unwrap_err().message;
-        assert!(message.starts_with("failed to mount local volume: mount /no/such/dir:") && message.ends_with("data: bind: no such file or directory"), "{message}");
+        assert!(
+            message.starts_with("failed to mount local volume: mount /no/such/dir:")
+                && message.ends_with("data: bind: no such file or directory"),
+            "{message}"
+        );
     });
 }
 
@@ -143,7 +176,8 @@ fn a_fresh_volume_gets_the_images_content_once() {
         std::os::unix::fs::symlink("/data", tree.join("link")).unwrap();
         let volume = volumes.create(named("fresh")).await.unwrap();
         volumes.copy_up("fresh", &tree, "/link").await.unwrap();
-        let (root, file) = (fs::metadata(&volume.mountpoint).unwrap(), fs::metadata(volume.mountpoint.join("f")).unwrap());
+        let (root, file) =
+            (fs::metadata(&volume.mountpoint).unwrap(), fs::metadata(volume.mountpoint.join("f")).unwrap());
         assert_eq!((root.uid(), root.gid(), root.mode() & 0o7777), (5, 6, 0o1777));
         assert_eq!((file.uid(), file.gid()), (12, 34));
         assert!(volume.mountpoint.join("sub").is_dir());

@@ -20,8 +20,9 @@ const TAR_BUFFER_BYTES: usize = 256 << 10;
 impl Containers for Backend {
     async fn create(&self, what: CreateContainer) -> Answer<ContainerCreated> {
         if !what.platform.is_empty() {
-            let wanted = images::Platform::parse(&what.platform)
-                .ok_or_else(|| Refusal::invalid(format!("\"{}\": unknown operating system or architecture", what.platform)))?;
+            let wanted = images::Platform::parse(&what.platform).ok_or_else(|| {
+                Refusal::invalid(format!("\"{}\": unknown operating system or architecture", what.platform))
+            })?;
             let image = self.0.images.get(&what.body.config.image).map_err(node::containers::refuse_image)?;
             if wanted.architecture != image.config.architecture && !image.config.architecture.is_empty() {
                 return Err(Refusal::not_found(format!(
@@ -53,7 +54,6 @@ impl Containers for Backend {
             })
             .collect())
     }
-
 
     async fn inspect(&self, id: &str, size: bool) -> Answer<ContainerInspect> {
         self.0.containers.inspect(id, size).await

@@ -30,5 +30,4 @@ impl Execs for Backend {
     async fn inspect(&self, id: &str) -> Answer<ExecInspect> {
         self.0.containers.exec_inspect(id)
     }
-
 }

@@ -44,7 +44,11 @@ impl Images for Backend {
             repo_digests: i.repo_digests.clone(),
             parent: i.parent.clone().unwrap_or_default(),
             comment: i.config.comment.clone(),
-            created: i.config.created.clone().unwrap_or_else(|| Time(model::Timestamp(i.created_unix_nanos)).to_string()),
+            created: i
+                .config
+                .created
+                .clone()
+                .unwrap_or_else(|| Time(model::Timestamp(i.created_unix_nanos)).to_string()),
             docker_version: i.config.docker_version.clone(),
             author: i.config.author.clone(),
             config,
@@ -78,7 +82,10 @@ impl Images for Backend {
         let reference = named(&query.image, if query.tag.is_empty() { "latest" } else { &query.tag })?;
         let platform = match query.platform.as_str() {
             "" => None,
-            p => Some(Platform::parse(p).ok_or_else(|| Refusal::invalid(format!("\"{p}\": unknown operating system or architecture")))?),
+            p => Some(
+                Platform::parse(p)
+                    .ok_or_else(|| Refusal::invalid(format!("\"{p}\": unknown operating system or architecture")))?,
+            ),
         };
         let images = self.0.images.clone();
         let credentials = credentials(query.auth);
@@ -95,7 +102,9 @@ impl Images for Backend {
 
     async fn import(&self, query: ImportQuery, body: BodyStream) -> Answer<ProgressStream> {
         if query.source != "-" {
-            return Err(Refusal::unimplemented("importing from a URL is not supported: download the archive and import it from a file"));
+            return Err(Refusal::unimplemented(
+                "importing from a URL is not supported: download the archive and import it from a file",
+            ));
         }
         let reference = match query.reference.as_str() {
             "" => None,

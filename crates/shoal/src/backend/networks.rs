@@ -1,9 +1,9 @@
 //! Networks of this node and of the swarm, as one list.
 use super::Backend;
+use ::network::{IpamText, LocalNetwork, LocalNetworkSpec};
 use api::backend::*;
 use async_trait::async_trait;
 use model::{Directory, EndpointState, NetworkAttrs, NetworkId, NetworkView, ResolutionMode};
-use ::network::{IpamText, LocalNetwork, LocalNetworkSpec};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use wire::Refusal;
@@ -274,12 +274,18 @@ fn from_directory(id: &NetworkId, a: &NetworkAttrs) -> Network {
 
 fn services(view: &NetworkView, directory: &Directory) -> BTreeMap<String, ServiceInfo> {
     let one = |(id, s): (&model::ServiceId, &model::ServiceView)| {
-        let tasks = view.endpoints.iter().filter(|(_, e)| e.service.as_ref() == Some(id) && e.state != EndpointState::Starting);
+        let tasks =
+            view.endpoints.iter().filter(|(_, e)| e.service.as_ref() == Some(id) && e.state != EndpointState::Starting);
         let tasks = tasks.map(|(task, e)| NetworkTask {
             name: e.names.first().cloned().unwrap_or_default(),
             endpoint_id: task.to_string(),
             endpoint_ip: e.addresses.first().map(|a| a.to_string()).unwrap_or_default(),
-            info: directory.peers.get(&e.node).map(|p| ("Host IP".to_owned(), p.addr.to_string())).into_iter().collect(),
+            info: directory
+                .peers
+                .get(&e.node)
+                .map(|p| ("Host IP".to_owned(), p.addr.to_string()))
+                .into_iter()
+                .collect(),
         });
         let vip = match s.resolution {
             ResolutionMode::Vip => s.vips.first().map(|v| v.to_string()).unwrap_or_default(),

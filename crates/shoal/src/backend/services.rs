@@ -31,7 +31,13 @@ impl Services for Backend {
     async fn create(&self, spec: ServiceSpec, _auth: Option<String>) -> Answer<(ServiceId, Vec<String>)> {
         Ok((self.0.membership.manager()?.control().create_service(spec).await?, Vec::new()))
     }
-    async fn update(&self, id: &ServiceId, version: u64, spec: ServiceSpec, _auth: RegistryAuth) -> Answer<Vec<String>> {
+    async fn update(
+        &self,
+        id: &ServiceId,
+        version: u64,
+        spec: ServiceSpec,
+        _auth: RegistryAuth,
+    ) -> Answer<Vec<String>> {
         self.0.membership.manager()?.control().update_service(id.as_str(), version, spec).await?;
         Ok(Vec::new())
     }
@@ -101,7 +107,9 @@ async fn read_task(
 
 /// Always with time stamps: they are what the merge goes by.
 fn log_uri(container: &str, q: &LogQuery) -> String {
-    let time = |t: Option<Timestamp>| t.map(|t| format!("{}.{:09}", t.0.div_euclid(1_000_000_000), t.0.rem_euclid(1_000_000_000)));
+    let time = |t: Option<Timestamp>| {
+        t.map(|t| format!("{}.{:09}", t.0.div_euclid(1_000_000_000), t.0.rem_euclid(1_000_000_000)))
+    };
     let mut uri = format!(
         "/containers/{container}/logs?timestamps=1&stdout={}&stderr={}&follow={}",
         u8::from(q.stdout),
@@ -164,7 +172,10 @@ fn split_time(line: Bytes) -> (Timestamp, Bytes) {
 }
 
 /// Puts lines in order of time within a short window; `tail` keeps the last ones of all tasks together.
-fn in_order(lines: mpsc::Receiver<Result<LogLine, Refusal>>, tail: Option<u64>) -> BoxStream<'static, Result<LogLine, Refusal>> {
+fn in_order(
+    lines: mpsc::Receiver<Result<LogLine, Refusal>>,
+    tail: Option<u64>,
+) -> BoxStream<'static, Result<LogLine, Refusal>> {
     let state = (lines, std::collections::VecDeque::new(), tail.is_some());
     futures::stream::unfold(state, |(mut lines, mut ready, first)| async move {
         loop {

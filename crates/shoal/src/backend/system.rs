@@ -24,7 +24,8 @@ impl System for Backend {
         let commit = || Commit { id: ENGINE_VERSION.into(), expected: ENGINE_VERSION.into() };
         let runtimes = ["runc", "io.containerd.runc.v2"]
             .map(|n| (n.to_owned(), Runtime { path: "built in (libcontainer)".into(), ..Runtime::default() }));
-        let pools = e.settings.pools.iter().map(|(s, n)| AddressPool { base: s.to_string(), size: i64::from(*n) }).collect();
+        let pools =
+            e.settings.pools.iter().map(|(s, n)| AddressPool { base: s.to_string(), size: i64::from(*n) }).collect();
         Ok(Info {
             id: e.id.clone(),
             containers: running + paused + stopped,

@@ -2,7 +2,7 @@
 use super::Backend;
 use api::backend::*;
 use async_trait::async_trait;
-use node::volumes::{VolumeSpec, VolumePrune};
+use node::volumes::{VolumePrune, VolumeSpec};
 use wire::engine::Time;
 use wire::engine::volume::*;
 

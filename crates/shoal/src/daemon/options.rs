@@ -240,7 +240,8 @@ impl Settings {
                 None => wrong.push(format!("log option {opt:?}: KEY=VALUE is expected")),
             }
         }
-        let log_driver = if o.log_driver == "json-file" { file.log_driver.unwrap_or(o.log_driver) } else { o.log_driver };
+        let log_driver =
+            if o.log_driver == "json-file" { file.log_driver.unwrap_or(o.log_driver) } else { o.log_driver };
         if !["json-file", "local", "none"].contains(&log_driver.as_str()) {
             wrong.push(format!("log driver {log_driver:?} is not supported: json-file, local or none is"));
         }
@@ -287,7 +288,9 @@ impl Listen {
         match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
             Some(("tcp", addr)) if !addr.is_empty() => Ok(Self::Tcp(addr.to_owned())),
-            Some(("fd", _)) => Err("fd:// (socket activation) is not supported: use unix:///var/run/docker.sock".into()),
+            Some(("fd", _)) => {
+                Err("fd:// (socket activation) is not supported: use unix:///var/run/docker.sock".into())
+            }
             _ => Err(format!("cannot listen on {text:?}: unix:///PATH or tcp://ADDRESS:PORT is expected")),
         }
     }
@@ -340,9 +343,24 @@ mod tests {
     #[test]
     fn dockerds_flags_are_taken() {
         let args = [
-            "dockerd", "--data-root", "/d", "--exec-root", "/e", "-H", "unix:///s", "--default-address-pool",
-            "base=10.5.0.0/16,size=24", "--iptables=false", "-b", "none", "--containerd", "/x", "--experimental",
-            "--config-file", "/nonexistent", "--userland-proxy=false",
+            "dockerd",
+            "--data-root",
+            "/d",
+            "--exec-root",
+            "/e",
+            "-H",
+            "unix:///s",
+            "--default-address-pool",
+            "base=10.5.0.0/16,size=24",
+            "--iptables=false",
+            "-b",
+            "none",
+            "--containerd",
+            "/x",
+            "--experimental",
+            "--config-file",
+            "/nonexistent",
+            "--userland-proxy=false",
         ];
         let s = Settings::load(Options::parse_from(args)).unwrap();
         assert_eq!(s.hosts, [Listen::Unix("/s".into())]);

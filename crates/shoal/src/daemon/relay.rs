@@ -10,7 +10,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-
 /// Serves HTTP/1.1 requests of another node on a stream, with this node's own API.
 pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let service = service_fn(move |request: http::Request<Incoming>| {
@@ -21,7 +20,8 @@ pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin 
             Ok::<_, Infallible>(server.handle(request).await)
         }
     });
-    let connection = hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(io), service);
+    let connection =
+        hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(io), service);
     if let Err(e) = connection.with_upgrades().await {
         tracing::debug!(error = %e, "a tunnel ended");
     }

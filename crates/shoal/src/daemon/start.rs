@@ -27,6 +27,12 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(path) = &pidfile {
         write_pidfile(path)?;
     }
+    if !settings.insecure_registries.is_empty() {
+        tracing::warn!(
+            registries = settings.insecure_registries.join(", "),
+            "insecure registries are not supported yet: plain HTTP is spoken with 127.0.0.0/8 and ::1 only"
+        );
+    }
     // The doors first: a taken socket must be told before anything is touched.
     let mut unix = Vec::new();
     let mut tcp = Vec::new();
@@ -85,7 +91,8 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
     })
     .await
     .map_err(|e| anyhow::anyhow!("networks: {}", node::chain(&e)))?;
-    let volumes = Volumes::open(settings.data_root.join("volumes")).await.map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
+    let volumes =
+        Volumes::open(settings.data_root.join("volumes")).await.map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
     let runtime = runtime::Runtime::open(settings.exec_root.clone()).context("runtime")?;
     let containers = Containers::open(Foundations {
         dir: settings.data_root.join("containers"),

@@ -32,7 +32,8 @@ impl Attach {
         anyhow::ensure!(c.state.running, "cannot attach to a stopped container, start it first");
         anyhow::ensure!(!c.state.paused, "cannot attach to a paused container, unpause it first");
         anyhow::ensure!(!c.state.restarting, "cannot attach to a restarting container, wait until it is running");
-        let streams = Streams { stdin: !self.no_stdin && c.config.open_stdin, stdout: true, stderr: true, tty: c.config.tty };
+        let streams =
+            Streams { stdin: !self.no_stdin && c.config.open_stdin, stdout: true, stderr: true, tty: c.config.tty };
         if streams.stdin && streams.tty && !crate::terminal::stdin_is_tty() {
             anyhow::bail!("the input device is not a TTY");
         }
@@ -49,7 +50,8 @@ impl Attach {
             .await?;
         let signals =
             (self.sig_proxy && !streams.tty).then(|| tokio::spawn(forward_signals(ctx.client.clone(), c.id.clone())));
-        let sizes = streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{}/resize", c.id))));
+        let sizes =
+            streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{}/resize", c.id))));
         converse(connection, streams).await?;
         sizes.inspect(|s| s.abort());
         signals.inspect(|s| s.abort());

@@ -15,7 +15,9 @@ use wire::engine::container::PathStat;
 
 /// Copy files/folders between a container and the local filesystem.
 #[derive(Args)]
-#[command(override_usage = "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH")]
+#[command(
+    override_usage = "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n       cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"
+)]
 pub(crate) struct Copy {
     /// Archive mode (copy all uid/gid information)
     #[arg(short, long)]
@@ -174,7 +176,11 @@ fn unpack(from: impl Read, destination: &Path, contents_only: bool) -> anyhow::R
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let parts: Vec<Component<'_>> = path.components().filter(|c| matches!(c, Component::Normal(_))).collect();
-        anyhow::ensure!(!path.components().any(|c| c == Component::ParentDir), "the archive leaves its folder: {}", path.display());
+        anyhow::ensure!(
+            !path.components().any(|c| c == Component::ParentDir),
+            "the archive leaves its folder: {}",
+            path.display()
+        );
         let rest: PathBuf = parts.iter().skip(1).collect();
         let named = if contents_only && into_folder {
             rest
@@ -245,7 +251,8 @@ mod tests {
 
     #[test]
     fn containers_are_told_from_paths() {
-        let table = [("c:/x", Some(("c", "/x"))), ("./a:b", None), ("/a:b", None), ("a/b:c", None), ("x", None), (":x", None)];
+        let table =
+            [("c:/x", Some(("c", "/x"))), ("./a:b", None), ("/a:b", None), ("a/b:c", None), ("x", None), (":x", None)];
         for (text, wanted) in table {
             assert_eq!(split(text), wanted, "{text}");
         }

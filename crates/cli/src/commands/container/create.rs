@@ -24,7 +24,11 @@ impl Create {
 }
 
 /// Makes the container; pulls its image as `--pull` says.
-pub(super) async fn create(ctx: &Ctx, flags: &ContainerFlags, body: &ContainerCreateBody) -> anyhow::Result<ContainerCreated> {
+pub(super) async fn create(
+    ctx: &Ctx,
+    flags: &ContainerFlags,
+    body: &ContainerCreateBody,
+) -> anyhow::Result<ContainerCreated> {
     let id_file = match &flags.cidfile {
         Some(path) => {
             anyhow::ensure!(
@@ -52,7 +56,11 @@ pub(super) async fn create(ctx: &Ctx, flags: &ContainerFlags, body: &ContainerCr
         pull(ctx, flags.image(), platform, flags.quiet, true).await?;
     }
     let created = match attempt().await {
-        Err(e) if flags.pull == "missing" && is_status(&e, 404) && e.to_string().to_lowercase().contains("no such image") => {
+        Err(e)
+            if flags.pull == "missing"
+                && is_status(&e, 404)
+                && e.to_string().to_lowercase().contains("no such image") =>
+        {
             tell(&format!("Unable to find image '{}' locally", with_tag(flags.image())));
             pull(ctx, flags.image(), platform, flags.quiet, true).await?;
             attempt().await?
@@ -63,7 +71,8 @@ pub(super) async fn create(ctx: &Ctx, flags: &ContainerFlags, body: &ContainerCr
         tell(&format!("WARNING: {warning}"));
     }
     if let Some(path) = id_file {
-        std::fs::write(path, &created.id).map_err(|e| anyhow::anyhow!("failed to create the container ID file: {path}: {e}"))?;
+        std::fs::write(path, &created.id)
+            .map_err(|e| anyhow::anyhow!("failed to create the container ID file: {path}: {e}"))?;
     }
     Ok(created)
 }

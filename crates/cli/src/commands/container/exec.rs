@@ -66,7 +66,8 @@ impl Exec {
             working_dir: self.workdir.clone().unwrap_or_default(),
             cmd: command.to_vec().into(),
         };
-        let created: IdResponse = ctx.client.post(format!("/containers/{container}/exec")).json(&config)?.read().await?;
+        let created: IdResponse =
+            ctx.client.post(format!("/containers/{container}/exec")).json(&config)?.read().await?;
         let id = created.id;
         let start = ExecStart { detach: self.detach, tty: self.tty, console_size };
         let call = ctx.client.post(format!("/exec/{id}/start")).json(&start)?;

@@ -291,8 +291,12 @@ impl ContainerFlags {
     pub(crate) fn body(&self, detach: bool) -> anyhow::Result<ContainerCreateBody> {
         let fail = |flag: &str, e: String| anyhow::anyhow!("invalid argument for \"--{flag}\" flag: {e}");
         let wants = |stream: &str| self.attach.iter().any(|a| a.eq_ignore_ascii_case(stream));
-        if let Some(bad) = self.attach.iter().find(|a| !["stdin", "stdout", "stderr"].contains(&a.to_lowercase().as_str())) {
-            anyhow::bail!("invalid argument \"{bad}\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR");
+        if let Some(bad) =
+            self.attach.iter().find(|a| !["stdin", "stdout", "stderr"].contains(&a.to_lowercase().as_str()))
+        {
+            anyhow::bail!(
+                "invalid argument \"{bad}\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR"
+            );
         }
         let all = self.attach.is_empty() && !detach;
         let mut config = ContainerConfig {
@@ -336,7 +340,9 @@ impl ContainerFlags {
                 None => {
                     config.volumes.get_or_insert_default().insert(text.clone(), Empty {});
                 }
-                Some((source, rest)) if source.starts_with('.') => binds.push(format!("{}:{rest}", mount::absolute(source))),
+                Some((source, rest)) if source.starts_with('.') => {
+                    binds.push(format!("{}:{rest}", mount::absolute(source)))
+                }
                 Some(_) => binds.push(text.clone()),
             }
         }
@@ -347,9 +353,15 @@ impl ContainerFlags {
 
     fn health(&self) -> anyhow::Result<Option<HealthConfig>> {
         let set = self.health_cmd.is_some()
-            || [self.health_interval, self.health_timeout, self.health_retries, self.health_start_period, self.health_start_interval]
-                .iter()
-                .any(Option::is_some);
+            || [
+                self.health_interval,
+                self.health_timeout,
+                self.health_retries,
+                self.health_start_period,
+                self.health_start_interval,
+            ]
+            .iter()
+            .any(Option::is_some);
         if self.no_healthcheck {
             anyhow::ensure!(!set, "--no-healthcheck conflicts with --health-* options");
             return Ok(Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }));
@@ -384,7 +396,9 @@ impl ContainerFlags {
             dns: self.dns.clone(),
             dns_options: self.dns_option.clone(),
             dns_search: self.dns_search.clone(),
-            extra_hosts: some(&self.add_host.iter().map(|h| h.replacen('=', ":", usize::from(!h.contains(':')))).collect()),
+            extra_hosts: some(
+                &self.add_host.iter().map(|h| h.replacen('=', ":", usize::from(!h.contains(':')))).collect(),
+            ),
             group_add: some(&self.group_add),
             ipc_mode: text(&self.ipc),
             links: some(&self.link),
@@ -445,7 +459,8 @@ impl ContainerFlags {
             chosen.mac.clone_from(mac);
         }
         let endpoint = chosen.endpoint();
-        let special = matches!(host.network_mode.as_str(), "default" | "bridge" | "host" | "none") || host.network_mode.starts_with("container:");
+        let special = matches!(host.network_mode.as_str(), "default" | "bridge" | "host" | "none")
+            || host.network_mode.starts_with("container:");
         if matches!(host.network_mode.as_str(), "default" | "host" | "none") && !chosen.aliases.is_empty() {
             anyhow::bail!("conflicting options: network-scoped aliases are only supported for user-defined networks");
         }
@@ -464,10 +479,15 @@ impl ContainerFlags {
 /// `on-failure:3`.
 pub(crate) fn restart_policy(text: &str) -> anyhow::Result<RestartPolicy> {
     let (name, count) = text.split_once(':').unwrap_or((text, ""));
-    anyhow::ensure!(!name.is_empty() || count.is_empty(), "invalid restart policy format: no policy provided before colon");
+    anyhow::ensure!(
+        !name.is_empty() || count.is_empty(),
+        "invalid restart policy format: no policy provided before colon"
+    );
     let maximum_retry_count = match count {
         "" => 0,
-        count => count.parse().map_err(|_| anyhow::anyhow!("invalid restart policy format: maximum retry count must be an integer"))?,
+        count => count
+            .parse()
+            .map_err(|_| anyhow::anyhow!("invalid restart policy format: maximum retry count must be an integer"))?,
     };
     Ok(RestartPolicy { name: name.to_owned(), maximum_retry_count })
 }
@@ -518,7 +538,8 @@ mod tests {
 
     fn body(line: &str) -> anyhow::Result<serde_json::Value> {
         let words = crate::spec::words::split(line).unwrap();
-        let command = crate::tune(ContainerFlags::augment_args(Command::new("run").disable_help_flag(true).no_binary_name(true)));
+        let command =
+            crate::tune(ContainerFlags::augment_args(Command::new("run").disable_help_flag(true).no_binary_name(true)));
         let flags = ContainerFlags::from_arg_matches(&command.try_get_matches_from(words)?)?;
         Ok(serde_json::to_value(flags.body(false)?)?)
     }
@@ -534,12 +555,24 @@ mod tests {
             ("--rm busybox", "/HostConfig/AutoRemove", "true"),
             ("-e A=b -e C=d x", "/Env", r#"["A=b","C=d"]"#),
             ("-l k=v --label j x", "/Labels", r#"{"j":"","k":"v"}"#),
-            ("-p 127.0.0.1:4100:8080 x", "/HostConfig/PortBindings", r#"{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"4100"}]}"#),
+            (
+                "-p 127.0.0.1:4100:8080 x",
+                "/HostConfig/PortBindings",
+                r#"{"8080/tcp":[{"HostIp":"127.0.0.1","HostPort":"4100"}]}"#,
+            ),
             ("-p 80 x", "/ExposedPorts", r#"{"80/tcp":{}}"#),
             ("-v vol:/v:ro -v /anon x", "/HostConfig/Binds", r#"["vol:/v:ro"]"#),
             ("-v /anon x", "/Volumes", r#"{"/anon":{}}"#),
-            ("--network n --network-alias a --ip 10.0.0.9 x", "/NetworkingConfig/EndpointsConfig/n/Aliases", r#"["a"]"#),
-            ("--network n --ip 10.0.0.9 x", "/NetworkingConfig/EndpointsConfig/n/IPAMConfig", r#"{"IPv4Address":"10.0.0.9"}"#),
+            (
+                "--network n --network-alias a --ip 10.0.0.9 x",
+                "/NetworkingConfig/EndpointsConfig/n/Aliases",
+                r#"["a"]"#,
+            ),
+            (
+                "--network n --ip 10.0.0.9 x",
+                "/NetworkingConfig/EndpointsConfig/n/IPAMConfig",
+                r#"{"IPv4Address":"10.0.0.9"}"#,
+            ),
             ("--network n x", "/HostConfig/NetworkMode", r#""n""#),
             ("--net host x", "/NetworkingConfig/EndpointsConfig", "{}"),
             ("--network a --network b x", "/NetworkingConfig/EndpointsConfig/b/MacAddress", r#""""#),
@@ -549,9 +582,17 @@ mod tests {
             ("--cpus 0.5 x", "/HostConfig/NanoCpus", "500000000"),
             ("--restart on-failure:3 x", "/HostConfig/RestartPolicy", r#"{"MaximumRetryCount":3,"Name":"on-failure"}"#),
             ("--entrypoint '' x", "/Entrypoint", r#"[""]"#),
-            ("--health-cmd 'true' --health-interval 1s x", "/Healthcheck", r#"{"Interval":1000000000,"Test":["CMD-SHELL","true"]}"#),
+            (
+                "--health-cmd 'true' --health-interval 1s x",
+                "/Healthcheck",
+                r#"{"Interval":1000000000,"Test":["CMD-SHELL","true"]}"#,
+            ),
             ("--no-healthcheck x", "/Healthcheck/Test", r#"["NONE"]"#),
-            ("--device /dev/a:/dev/b:r x", "/HostConfig/Devices", r#"[{"CgroupPermissions":"r","PathInContainer":"/dev/b","PathOnHost":"/dev/a"}]"#),
+            (
+                "--device /dev/a:/dev/b:r x",
+                "/HostConfig/Devices",
+                r#"[{"CgroupPermissions":"r","PathInContainer":"/dev/b","PathOnHost":"/dev/a"}]"#,
+            ),
             ("--ulimit nofile=1:2 x", "/HostConfig/Ulimits", r#"[{"Hard":2,"Name":"nofile","Soft":1}]"#),
             ("--tmpfs /t:size=1m x", "/HostConfig/Tmpfs", r#"{"/t":"size=1m"}"#),
             ("-h web x", "/Hostname", r#""web""#),
@@ -566,7 +607,17 @@ mod tests {
 
     #[test]
     fn wrong_flags_are_refused() {
-        for line in ["", "--nope x", "-p x:y:z:a b", "-m lots x", "--mount type=bind x", "--restart on-failure:x i", "-a nowhere x", "--network-alias a x", "--no-healthcheck --health-cmd t x"] {
+        for line in [
+            "",
+            "--nope x",
+            "-p x:y:z:a b",
+            "-m lots x",
+            "--mount type=bind x",
+            "--restart on-failure:x i",
+            "-a nowhere x",
+            "--network-alias a x",
+            "--no-healthcheck --health-cmd t x",
+        ] {
             assert!(body(line).is_err(), "{line}");
         }
     }

@@ -34,7 +34,10 @@ pub(crate) struct Logs {
 impl Logs {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let point = |text: &Option<String>, flag: &str| {
-            text.as_deref().map(|t| moment(t, now())).transpose().map_err(|e| anyhow::anyhow!("invalid value for \"{flag}\": {e}"))
+            text.as_deref()
+                .map(|t| moment(t, now()))
+                .transpose()
+                .map_err(|e| anyhow::anyhow!("invalid value for \"{flag}\": {e}"))
         };
         let c: ContainerInspect = ctx.client.get(format!("/containers/{}/json", self.container)).read().await?;
         let body = ctx

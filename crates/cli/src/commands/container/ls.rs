@@ -11,9 +11,21 @@ use wire::engine::container::{ContainerSummary, Port};
 
 const CONTAINERS: Table = Table {
     headers: &[
-        ("ID", "CONTAINER ID"), ("Image", "IMAGE"), ("Command", "COMMAND"), ("CreatedAt", "CREATED AT"), ("RunningFor", "CREATED"),
-        ("Status", "STATUS"), ("State", "STATE"), ("Ports", "PORTS"), ("Names", "NAMES"), ("Size", "SIZE"), ("Labels", "LABELS"),
-        ("Mounts", "MOUNTS"), ("LocalVolumes", "LOCAL VOLUMES"), ("Networks", "NETWORKS"), ("Platform", "PLATFORM"),
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("RunningFor", "CREATED"),
+        ("Status", "STATUS"),
+        ("State", "STATE"),
+        ("Ports", "PORTS"),
+        ("Names", "NAMES"),
+        ("Size", "SIZE"),
+        ("Labels", "LABELS"),
+        ("Mounts", "MOUNTS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Networks", "NETWORKS"),
+        ("Platform", "PLATFORM"),
     ],
     default: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
     quiet: "{{.ID}}",
@@ -134,17 +146,20 @@ pub(crate) fn ports(ports: &[Port]) -> String {
     joined.join(", ")
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn ports_are_joined() {
-        let p = |ip: &str, private_port, public_port| Port { ip: ip.into(), private_port, public_port, typ: "tcp".into() };
+        let p =
+            |ip: &str, private_port, public_port| Port { ip: ip.into(), private_port, public_port, typ: "tcp".into() };
         assert_eq!(ports(&[p("", 80, 0)]), "80/tcp");
         assert_eq!(ports(&[p("127.0.0.1", 8080, 4100)]), "127.0.0.1:4100->8080/tcp");
-        assert_eq!(ports(&[p("0.0.0.0", 81, 81), p("0.0.0.0", 80, 80), p("", 9, 0)]), "9/tcp, 0.0.0.0:80-81->80-81/tcp");
+        assert_eq!(
+            ports(&[p("0.0.0.0", 81, 81), p("0.0.0.0", 80, 80), p("", 9, 0)]),
+            "9/tcp, 0.0.0.0:80-81->80-81/tcp"
+        );
         assert_eq!(ports(&[p("::", 1, 2)]), "[::]:2->1/tcp");
     }
 }

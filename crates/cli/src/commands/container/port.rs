@@ -16,7 +16,8 @@ pub(crate) struct Port {
 impl Port {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let c: ContainerInspect = ctx.client.get(format!("/containers/{}/json", self.container)).read().await?;
-        let shown = |ip: &str, port: &str| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
+        let shown =
+            |ip: &str, port: &str| if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
         if let Some(wanted) = &self.private_port {
             let key = if wanted.contains('/') { wanted.clone() } else { format!("{wanted}/tcp") };
             let Some(Some(bindings)) = c.network_settings.ports.get(&key) else {

@@ -33,6 +33,7 @@ impl Prune {
 pub(crate) async fn prune(ctx: &Ctx, filters: &Filters) -> anyhow::Result<(String, u64)> {
     let pruned: ContainersPruned = ctx.client.post("/containers/prune").filters(filters).read().await?;
     let deleted = pruned.containers_deleted.unwrap_or_default();
-    let text = if deleted.is_empty() { String::new() } else { format!("Deleted Containers:\n{}\n\n", deleted.join("\n")) };
+    let text =
+        if deleted.is_empty() { String::new() } else { format!("Deleted Containers:\n{}\n\n", deleted.join("\n")) };
     Ok((text, pruned.space_reclaimed))
 }

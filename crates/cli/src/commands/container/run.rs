@@ -70,13 +70,15 @@ impl Run {
         // The wait must be known to the engine before the start, or a short life could be missed.
         let condition = if self.flags.rm { "removed" } else { "next-exit" };
         let wait = ctx.client.post(format!("/containers/{id}/wait")).query("condition", condition).send().await?;
-        let signals = (self.sig_proxy && !streams.tty).then(|| tokio::spawn(forward_signals(ctx.client.clone(), id.clone())));
+        let signals =
+            (self.sig_proxy && !streams.tty).then(|| tokio::spawn(forward_signals(ctx.client.clone(), id.clone())));
         let conversation = tokio::spawn(converse(connection, streams));
         if let Err(e) = ctx.client.post(format!("/containers/{id}/start")).done().await {
             conversation.abort();
             return Err(e);
         }
-        let sizes = streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{id}/resize"))));
+        let sizes =
+            streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{id}/resize"))));
         let detached = conversation.await??;
         sizes.inspect(|s| s.abort());
         let ended = outcome(ctx, &id, wait, detached).await;

@@ -25,9 +25,14 @@ pub(crate) struct Start {
 impl Start {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         if !self.attach && !self.interactive {
-            return each(&self.containers, async |name| ctx.client.post(format!("/containers/{name}/start")).done().await).await;
+            return each(&self.containers, async |name| {
+                ctx.client.post(format!("/containers/{name}/start")).done().await
+            })
+            .await;
         }
-        let [name] = &self.containers[..] else { anyhow::bail!("you cannot start and attach multiple containers at once") };
+        let [name] = &self.containers[..] else {
+            anyhow::bail!("you cannot start and attach multiple containers at once")
+        };
         let c: ContainerInspect = ctx.client.get(format!("/containers/{name}/json")).read().await?;
         let streams =
             Streams { stdin: self.interactive && c.config.open_stdin, stdout: true, stderr: true, tty: c.config.tty };
@@ -49,7 +54,8 @@ impl Start {
             conversation.abort();
             return Err(e);
         }
-        let sizes = streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{}/resize", c.id))));
+        let sizes =
+            streams.tty.then(|| tokio::spawn(watch_size(ctx.client.clone(), format!("/containers/{}/resize", c.id))));
         let detached = conversation.await??;
         sizes.inspect(|s| s.abort());
         let ended = outcome(ctx, &c.id, wait, detached).await;

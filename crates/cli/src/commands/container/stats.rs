@@ -11,8 +11,15 @@ use wire::engine::stats::Stats as Sample;
 
 const STATS: Table = Table {
     headers: &[
-        ("Container", "CONTAINER"), ("ID", "CONTAINER ID"), ("Name", "NAME"), ("CPUPerc", "CPU %"), ("MemUsage", "MEM USAGE / LIMIT"),
-        ("MemPerc", "MEM %"), ("NetIO", "NET I/O"), ("BlockIO", "BLOCK I/O"), ("PIDs", "PIDS"),
+        ("Container", "CONTAINER"),
+        ("ID", "CONTAINER ID"),
+        ("Name", "NAME"),
+        ("CPUPerc", "CPU %"),
+        ("MemUsage", "MEM USAGE / LIMIT"),
+        ("MemPerc", "MEM %"),
+        ("NetIO", "NET I/O"),
+        ("BlockIO", "BLOCK I/O"),
+        ("PIDs", "PIDS"),
     ],
     default: "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}",
     quiet: "{{.ID}}",
@@ -41,13 +48,16 @@ impl Stats {
         let show = Show { format: self.format.clone(), quiet: false };
         loop {
             let names = if self.containers.is_empty() {
-                let all: Vec<ContainerSummary> = ctx.client.get("/containers/json").flag("all", self.all).read().await?;
+                let all: Vec<ContainerSummary> =
+                    ctx.client.get("/containers/json").flag("all", self.all).read().await?;
                 all.into_iter().map(|c| c.id).collect()
             } else {
                 self.containers.clone()
             };
             let samples = futures::future::join_all(
-                names.iter().map(|n| ctx.client.get(format!("/containers/{n}/stats")).query("stream", 0).read::<Sample>()),
+                names
+                    .iter()
+                    .map(|n| ctx.client.get(format!("/containers/{n}/stats")).query("stream", 0).read::<Sample>()),
             );
             let samples = tokio::select! {
                 samples = samples => samples,
@@ -80,7 +90,12 @@ impl Stats {
 
 fn shown(asked: &str, s: &Sample, trunc: bool) -> Value {
     let used = s.memory_stats.usage.saturating_sub(
-        s.memory_stats.stats.get("total_inactive_file").or(s.memory_stats.stats.get("inactive_file")).copied().unwrap_or(0),
+        s.memory_stats
+            .stats
+            .get("total_inactive_file")
+            .or(s.memory_stats.stats.get("inactive_file"))
+            .copied()
+            .unwrap_or(0),
     ) as f64;
     let limit = s.memory_stats.limit as f64;
     let memory = if limit > 0.0 { used / limit * 100.0 } else { 0.0 };

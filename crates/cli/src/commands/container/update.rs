@@ -72,7 +72,8 @@ impl Update {
             "you must provide one or more flags when using this command"
         );
         each(&self.containers, async |name| {
-            let done: ContainerUpdated = ctx.client.post(format!("/containers/{name}/update")).json(&body)?.read().await?;
+            let done: ContainerUpdated =
+                ctx.client.post(format!("/containers/{name}/update")).json(&body)?.read().await?;
             done.warnings.iter().for_each(|w| tell(w));
             Ok(())
         })

@@ -15,7 +15,10 @@ pub(crate) struct Wait {
 
 impl Wait {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        let waits = self.containers.iter().map(|name| ctx.client.post(format!("/containers/{name}/wait")).read::<ContainerWait>());
+        let waits = self
+            .containers
+            .iter()
+            .map(|name| ctx.client.post(format!("/containers/{name}/wait")).read::<ContainerWait>());
         let mut failed = false;
         for end in futures::future::join_all(waits).await {
             match end {

@@ -42,7 +42,8 @@ impl Import {
         if self.source == "-" {
             call = call.tar(ReaderStream::with_capacity(tokio::io::stdin(), 256 << 10).boxed());
         } else if !is_url {
-            let file = tokio::fs::File::open(&self.source).await.map_err(|e| anyhow::anyhow!("open {}: {e}", self.source))?;
+            let file =
+                tokio::fs::File::open(&self.source).await.map_err(|e| anyhow::anyhow!("open {}: {e}", self.source))?;
             call = call.tar(ReaderStream::with_capacity(file, 256 << 10).boxed());
         }
         show(call.values().await?, To::Stdout).await?;

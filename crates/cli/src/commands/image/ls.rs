@@ -10,19 +10,25 @@ use serde_json::Value;
 use wire::engine::image::ImageSummary;
 
 const HEADERS: &[(&str, &str)] = &[
-    ("ID", "IMAGE ID"), ("Repository", "REPOSITORY"), ("Tag", "TAG"), ("Digest", "DIGEST"), ("CreatedSince", "CREATED"),
-    ("CreatedAt", "CREATED AT"), ("Size", "SIZE"), ("Containers", "CONTAINERS"), ("SharedSize", "SHARED SIZE"),
-    ("UniqueSize", "UNIQUE SIZE"), ("VirtualSize", "SIZE"),
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+    ("Containers", "CONTAINERS"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
 ];
 const IMAGES: Table = Table {
     headers: HEADERS,
     default: "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
     quiet: "{{.ID}}",
 };
-const WITH_DIGESTS: Table = Table {
-    default: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}",
-    ..IMAGES
-};
+const WITH_DIGESTS: Table =
+    Table { default: "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}", ..IMAGES };
 
 /// List images.
 #[derive(Args)]
@@ -52,7 +58,8 @@ impl List {
             filters.add("reference", reference);
         }
         let digests = self.digests || self.show.format.as_deref().is_some_and(|f| f.contains(".Digest"));
-        let images: Vec<ImageSummary> = ctx.client.get("/images/json").flag("all", self.all).filters(&filters).read().await?;
+        let images: Vec<ImageSummary> =
+            ctx.client.get("/images/json").flag("all", self.all).filters(&filters).read().await?;
         let mut rows = Vec::new();
         for image in &images {
             let names = names(image, digests);
@@ -74,7 +81,9 @@ fn names(image: &ImageSummary, digests: bool) -> Vec<(String, String, String)> {
         known.find(|(r, _)| *r == repository).map_or_else(none, |(_, d)| d.to_owned())
     };
     let mut out: Vec<_> = tags
-        .map(|(repository, tag)| (repository.to_owned(), tag.to_owned(), if digests { digest_of(repository) } else { none() }))
+        .map(|(repository, tag)| {
+            (repository.to_owned(), tag.to_owned(), if digests { digest_of(repository) } else { none() })
+        })
         .collect();
     if out.is_empty() {
         let known = image.repo_digests.iter().filter_map(|d| d.split_once('@')).filter(|(r, _)| *r != "<none>");

@@ -32,7 +32,11 @@ pub(crate) async fn show(
             continue;
         }
         if !line.stream.is_empty() {
-            if to == To::Stdout { say(&line.stream) } else { tell(line.stream.trim_end()) }
+            if to == To::Stdout {
+                say(&line.stream)
+            } else {
+                tell(line.stream.trim_end())
+            }
             continue;
         }
         let detail = line.progress_detail.filter(|d| d.current > 0);

@@ -44,6 +44,13 @@ pub(crate) async fn prune(ctx: &Ctx, mut filters: Filters, all: bool) -> anyhow:
     }
     let pruned: ImagesPruned = ctx.client.post("/images/prune").filters(&filters).read().await?;
     let lines: Vec<String> = pruned.images_deleted.unwrap_or_default().iter().map(shown).collect();
-    let text = if lines.is_empty() { String::new() } else { format!("Deleted Images:\n{}\n\n", lines.join("\n").replace("Untagged: ", "untagged: ").replace("Deleted: ", "deleted: ")) };
+    let text = if lines.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "Deleted Images:\n{}\n\n",
+            lines.join("\n").replace("Untagged: ", "untagged: ").replace("Deleted: ", "deleted: ")
+        )
+    };
     Ok((text, pruned.space_reclaimed))
 }

@@ -35,7 +35,10 @@ where
     S: Stream<Item = io::Result<Bytes>> + Unpin,
 {
     let Some(path) = output else {
-        anyhow::ensure!(!crate::terminal::stdout_is_tty(), "cowardly refusing to save to a terminal. Use the -o flag or redirect");
+        anyhow::ensure!(
+            !crate::terminal::stdout_is_tty(),
+            "cowardly refusing to save to a terminal. Use the -o flag or redirect"
+        );
         let mut pieces = fetch().await?;
         let mut out = io::stdout().lock();
         while let Some(piece) = pieces.next().await {

@@ -84,17 +84,19 @@ impl Create {
             );
             config.push(IpamConfig { subnet: subnet.to_owned(), ..IpamConfig::default() });
         }
-        let lists: [(&Vec<String>, fn(&mut IpamConfig) -> &mut String, &str); 2] = [
-            (&self.ip_range, |c| &mut c.ip_range, "ip-range"),
-            (&self.gateway, |c| &mut c.gateway, "gateway"),
-        ];
+        type Field = fn(&mut IpamConfig) -> &mut String;
+        let lists: [(&Vec<String>, Field, &str); 2] =
+            [(&self.ip_range, |c| &mut c.ip_range, "ip-range"), (&self.gateway, |c| &mut c.gateway, "gateway")];
         for (values, field, what) in lists {
             for value in values.iter().flat_map(|s| s.split(',')) {
                 let Some(entry) = config.iter_mut().find(|c| within(&c.subnet, value)) else {
                     anyhow::bail!("no matching subnet for {what} {value}");
                 };
                 let slot = field(entry);
-                anyhow::ensure!(slot.is_empty(), "cannot configure multiple {what}s ({value}, {slot}) on the same subnet");
+                anyhow::ensure!(
+                    slot.is_empty(),
+                    "cannot configure multiple {what}s ({value}, {slot}) on the same subnet"
+                );
                 value.clone_into(slot);
             }
         }
@@ -158,8 +160,16 @@ mod tests {
         let table = [
             ("n", "/Driver", r#""bridge""#),
             ("-d overlay --attachable n", "/Attachable", "true"),
-            ("--subnet 10.1.0.0/24 --gateway 10.1.0.9 n", "/IPAM/Config", r#"[{"Gateway":"10.1.0.9","Subnet":"10.1.0.0/24"}]"#),
-            ("--subnet 10.1.0.0/24 --subnet fd00::/64 --ip-range fd00::/80 --ipv6 n", "/IPAM/Config/1/IPRange", r#""fd00::/80""#),
+            (
+                "--subnet 10.1.0.0/24 --gateway 10.1.0.9 n",
+                "/IPAM/Config",
+                r#"[{"Gateway":"10.1.0.9","Subnet":"10.1.0.0/24"}]"#,
+            ),
+            (
+                "--subnet 10.1.0.0/24 --subnet fd00::/64 --ip-range fd00::/80 --ipv6 n",
+                "/IPAM/Config/1/IPRange",
+                r#""fd00::/80""#,
+            ),
             ("--ipv6 n", "/EnableIPv6", "true"),
             ("--ipv4=false n", "/EnableIPv4", "false"),
             ("-o encrypted --label a=b n", "/Options", r#"{"encrypted":""}"#),

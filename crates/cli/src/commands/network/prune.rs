@@ -20,7 +20,8 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        if !self.force && !confirm("WARNING! This will remove all custom networks not used by at least one container.") {
+        if !self.force && !confirm("WARNING! This will remove all custom networks not used by at least one container.")
+        {
             return Ok(());
         }
         say(&prune(ctx, &pairs::filters(&self.filter)?).await?);

@@ -12,8 +12,14 @@ use wire::engine::system::Info;
 
 const NODES: Table = Table {
     headers: &[
-        ("ID", "ID"), ("Self", ""), ("Hostname", "HOSTNAME"), ("Status", "STATUS"), ("Availability", "AVAILABILITY"),
-        ("ManagerStatus", "MANAGER STATUS"), ("EngineVersion", "ENGINE VERSION"), ("TLSStatus", "TLS STATUS"),
+        ("ID", "ID"),
+        ("Self", ""),
+        ("Hostname", "HOSTNAME"),
+        ("Status", "STATUS"),
+        ("Availability", "AVAILABILITY"),
+        ("ManagerStatus", "MANAGER STATUS"),
+        ("EngineVersion", "ENGINE VERSION"),
+        ("TLSStatus", "TLS STATUS"),
     ],
     default: "{{.ID}} {{if .Self}}*{{else}} {{end}}\t{{.Hostname}}\t{{.Status}}\t{{.Availability}}\t{{.ManagerStatus}}\t{{.EngineVersion}}",
     quiet: "{{.ID}}",
@@ -36,7 +42,12 @@ impl List {
         let (mut me, mut issuer) = (String::new(), None);
         if !nodes.is_empty() && !self.show.quiet {
             me = ctx.client.get("/info").read::<Info>().await?.swarm.node_id;
-            if self.show.format.as_deref().is_some_and(|f| f.contains("TLSStatus") || f == "json" || f.contains("json .")) {
+            if self
+                .show
+                .format
+                .as_deref()
+                .is_some_and(|f| f.contains("TLSStatus") || f == "json" || f.contains("json ."))
+            {
                 issuer = ctx.client.get("/swarm").read::<Swarm>().await.ok().map(|s| s.tls_info.cert_issuer_subject);
             }
         }

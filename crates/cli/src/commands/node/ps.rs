@@ -24,7 +24,8 @@ impl Tasks {
         let names = if self.nodes.is_empty() { vec!["self".to_owned()] } else { self.nodes };
         let (mut tasks, mut failed): (Vec<Task>, bool) = (Vec::new(), false);
         for name in &names {
-            let node: anyhow::Result<Node> = async { ctx.client.get(format!("/nodes/{}", node_id(ctx, name).await?)).read().await }.await;
+            let node: anyhow::Result<Node> =
+                async { ctx.client.get(format!("/nodes/{}", node_id(ctx, name).await?)).read().await }.await;
             match node {
                 Ok(node) => {
                     let mut filters = pairs::filters(&self.filter.filter)?;

@@ -15,6 +15,9 @@ pub(crate) struct Remove {
 
 impl Remove {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        each(&self.nodes, async |name| ctx.client.delete(format!("/nodes/{name}")).flag("force", self.force).done().await).await
+        each(&self.nodes, async |name| {
+            ctx.client.delete(format!("/nodes/{name}")).flag("force", self.force).done().await
+        })
+        .await
     }
 }

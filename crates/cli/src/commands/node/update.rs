@@ -57,7 +57,12 @@ async fn change(ctx: &Ctx, name: &str, with: impl FnOnce(&mut NodeSpec) -> bool)
     if !with(&mut node.spec) {
         return Ok(());
     }
-    ctx.client.post(format!("/nodes/{}/update", node.id)).query("version", node.version.index).json(&node.spec)?.done().await
+    ctx.client
+        .post(format!("/nodes/{}/update", node.id))
+        .query("version", node.version.index)
+        .json(&node.spec)?
+        .done()
+        .await
 }
 
 /// Promote one or more nodes to manager in the swarm.

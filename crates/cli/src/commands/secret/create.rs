@@ -6,9 +6,9 @@ use crate::terminal::say_line;
 use clap::Args;
 use std::io::Read;
 use wire::engine::Base64;
-use wire::engine::secret::SecretSpec;
 use wire::engine::mount::Driver;
 use wire::engine::secret::ObjectCreated;
+use wire::engine::secret::SecretSpec;
 
 /// Create a secret from a file or STDIN.
 #[derive(Args)]

@@ -19,7 +19,14 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         if !self.pretty {
-            return inspect_each(ctx, &self.args.names, self.args.format.as_deref(), |name| format!("/secrets/{name}"), &[]).await;
+            return inspect_each(
+                ctx,
+                &self.args.names,
+                self.args.format.as_deref(),
+                |name| format!("/secrets/{name}"),
+                &[],
+            )
+            .await;
         }
         anyhow::ensure!(self.args.format.is_none(), "--format is incompatible with human friendly format");
         for name in &self.args.names {

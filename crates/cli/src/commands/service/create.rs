@@ -14,8 +14,9 @@ use wire::engine::Empty;
 use wire::engine::container::Ulimit;
 use wire::engine::mount::Mount;
 use wire::engine::service::{
-    ContainerSpec, DiscreteResource, DnsConfig, EndpointSpec, GenericResource, NamedResource, Placement, PlacementPreference, PortConfig,
-    ReplicatedJob, ReplicatedService, ServiceCreated, ServiceMode, ServiceSpec, SpreadOver, TaskSpec,
+    ContainerSpec, DiscreteResource, DnsConfig, EndpointSpec, GenericResource, NamedResource, Placement,
+    PlacementPreference, PortConfig, ReplicatedJob, ReplicatedService, ServiceCreated, ServiceMode, ServiceSpec,
+    SpreadOver, TaskSpec,
 };
 
 /// Create a new service.
@@ -110,7 +111,8 @@ pub(super) fn preference(text: &str) -> anyhow::Result<PlacementPreference> {
 }
 
 fn resource(text: &str) -> anyhow::Result<GenericResource> {
-    let (kind, value) = text.split_once('=').ok_or_else(|| anyhow::anyhow!("invalid generic-resource `{text}`: must be kind=value"))?;
+    let (kind, value) =
+        text.split_once('=').ok_or_else(|| anyhow::anyhow!("invalid generic-resource `{text}`: must be kind=value"))?;
     let kind = kind.to_owned();
     Ok(match value.parse() {
         Ok(value) => GenericResource { discrete: Some(DiscreteResource { kind, value }), named: None },
@@ -122,7 +124,9 @@ impl Create {
     /// The request, without secrets and configs.
     fn spec(&self) -> anyhow::Result<ServiceSpec> {
         let mode = match self.mode.as_str() {
-            "replicated" => ServiceMode { replicated: Some(ReplicatedService { replicas: Some(1) }), ..ServiceMode::default() },
+            "replicated" => {
+                ServiceMode { replicated: Some(ReplicatedService { replicas: Some(1) }), ..ServiceMode::default() }
+            }
             "global" => ServiceMode { global: Some(Empty {}), ..ServiceMode::default() },
             "replicated-job" => ServiceMode {
                 replicated_job: Some(ReplicatedJob { max_concurrent: Some(1), total_completions: Some(1) }),
@@ -131,7 +135,11 @@ impl Create {
             "global-job" => ServiceMode { global_job: Some(Empty {}), ..ServiceMode::default() },
             other => anyhow::bail!("Unknown mode: {other}, only replicated and global supported"),
         };
-        let dns = DnsConfig { nameservers: self.dns.clone(), search: self.dns_search.clone(), options: self.dns_option.clone() };
+        let dns = DnsConfig {
+            nameservers: self.dns.clone(),
+            search: self.dns_search.clone(),
+            options: self.dns_option.clone(),
+        };
         let container = ContainerSpec {
             image: with_tag(&self.words[0]),
             args: self.words[1..].to_vec(),
@@ -169,7 +177,8 @@ impl Create {
         self.settings.apply(&mut spec)?;
         if !self.generic_resource.is_empty() {
             let reserved = spec.task_template.resources.get_or_insert_default().reservations.get_or_insert_default();
-            reserved.generic_resources = self.generic_resource.iter().map(|r| resource(r)).collect::<anyhow::Result<_>>()?;
+            reserved.generic_resources =
+                self.generic_resource.iter().map(|r| resource(r)).collect::<anyhow::Result<_>>()?;
         }
         Ok(spec)
     }
@@ -214,27 +223,63 @@ mod tests {
             ("x sh -c 'a b'", format!("{c}/Args"), r#"["sh","-c","a b"]"#),
             ("x", format!("{c}/Image"), r#""x:latest""#),
             ("--mode global x", "/Mode".into(), r#"{"Global":{}}"#),
-            ("--mode replicated-job --replicas 2 x", "/Mode".into(), r#"{"ReplicatedJob":{"MaxConcurrent":1,"TotalCompletions":2}}"#),
-            ("-p 4000:8080 x", "/EndpointSpec/Ports".into(), r#"[{"Protocol":"tcp","PublishMode":"ingress","PublishedPort":4000,"TargetPort":8080}]"#),
+            (
+                "--mode replicated-job --replicas 2 x",
+                "/Mode".into(),
+                r#"{"ReplicatedJob":{"MaxConcurrent":1,"TotalCompletions":2}}"#,
+            ),
+            (
+                "-p 4000:8080 x",
+                "/EndpointSpec/Ports".into(),
+                r#"[{"Protocol":"tcp","PublishMode":"ingress","PublishedPort":4000,"TargetPort":8080}]"#,
+            ),
             ("--endpoint-mode dnsrr --network n x", "/EndpointSpec".into(), r#"{"Mode":"dnsrr"}"#),
             ("--network name=n,alias=a x", "/TaskTemplate/Networks".into(), r#"[{"Aliases":["a"],"Target":"n"}]"#),
-            ("--constraint node.role==manager x", "/TaskTemplate/Placement".into(), r#"{"Constraints":["node.role==manager"]}"#),
-            ("--limit-cpu 0.5 --limit-memory 64m --reserve-memory 8m x", "/TaskTemplate/Resources".into(), r#"{"Limits":{"MemoryBytes":67108864,"NanoCPUs":500000000},"Reservations":{"MemoryBytes":8388608}}"#),
-            ("--restart-condition on-failure --restart-delay 1s x", "/TaskTemplate/RestartPolicy".into(), r#"{"Condition":"on-failure","Delay":1000000000}"#),
+            (
+                "--constraint node.role==manager x",
+                "/TaskTemplate/Placement".into(),
+                r#"{"Constraints":["node.role==manager"]}"#,
+            ),
+            (
+                "--limit-cpu 0.5 --limit-memory 64m --reserve-memory 8m x",
+                "/TaskTemplate/Resources".into(),
+                r#"{"Limits":{"MemoryBytes":67108864,"NanoCPUs":500000000},"Reservations":{"MemoryBytes":8388608}}"#,
+            ),
+            (
+                "--restart-condition on-failure --restart-delay 1s x",
+                "/TaskTemplate/RestartPolicy".into(),
+                r#"{"Condition":"on-failure","Delay":1000000000}"#,
+            ),
             ("--update-parallelism 2 x", "/UpdateConfig/Parallelism".into(), "2"),
             ("--update-order start-first x", "/UpdateConfig/Parallelism".into(), "1"),
-            ("--health-cmd 'test -f /x' --health-interval 1s x", format!("{c}/Healthcheck"), r#"{"Interval":1000000000,"Test":["CMD-SHELL","test -f /x"]}"#),
+            (
+                "--health-cmd 'test -f /x' --health-interval 1s x",
+                format!("{c}/Healthcheck"),
+                r#"{"Interval":1000000000,"Test":["CMD-SHELL","test -f /x"]}"#,
+            ),
             ("--hostname '{{.Service.Name}}' x", format!("{c}/Hostname"), r#""{{.Service.Name}}""#),
             ("--stop-grace-period 1s x", format!("{c}/StopGracePeriod"), "1000000000"),
             ("--host db:10.0.0.1 x", format!("{c}/Hosts"), r#"["10.0.0.1 db"]"#),
-            ("--placement-pref spread=node.labels.z x", "/TaskTemplate/Placement/Preferences".into(), r#"[{"Spread":{"SpreadDescriptor":"node.labels.z"}}]"#),
+            (
+                "--placement-pref spread=node.labels.z x",
+                "/TaskTemplate/Placement/Preferences".into(),
+                r#"[{"Spread":{"SpreadDescriptor":"node.labels.z"}}]"#,
+            ),
         ];
         for (line, pointer, wanted) in table {
             let got = spec(line).unwrap_or_else(|e| panic!("{line}: {e}"));
             let got = got.pointer(&pointer).unwrap_or_else(|| panic!("{line}: no {pointer} in {got}"));
             assert_eq!(got.to_string(), wanted, "{line}");
         }
-        for line in ["", "--mode x y", "--mode global --replicas 2 x", "--max-concurrent 2 x", "--placement-pref pack=x y", "-p 1.2.3.4:1:1 x", "--nope x"] {
+        for line in [
+            "",
+            "--mode x y",
+            "--mode global --replicas 2 x",
+            "--max-concurrent 2 x",
+            "--placement-pref pack=x y",
+            "-p 1.2.3.4:1:1 x",
+            "--nope x",
+        ] {
             assert!(spec(line).is_err(), "{line}");
         }
     }

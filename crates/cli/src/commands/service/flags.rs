@@ -3,7 +3,8 @@ use crate::spec::{pairs, units};
 use clap::Args;
 use wire::engine::container::HealthConfig;
 use wire::engine::service::{
-    ContainerSpec, Limit, LogDriver, ReplicatedService, ResourceRequirements, Resources, RestartPolicy, ServiceSpec, UpdateConfig,
+    ContainerSpec, Limit, LogDriver, ReplicatedService, ResourceRequirements, Resources, RestartPolicy, ServiceSpec,
+    UpdateConfig,
 };
 
 /// What a service can be told, one value each.
@@ -199,7 +200,11 @@ impl Settings {
         }
         if self.log_driver.is_some() || !self.log_opt.is_empty() {
             spec.task_template.log_driver = Some(LogDriver {
-                name: self.log_driver.clone().or_else(|| spec.task_template.log_driver.take().map(|d| d.name)).unwrap_or_default(),
+                name: self
+                    .log_driver
+                    .clone()
+                    .or_else(|| spec.task_template.log_driver.take().map(|d| d.name))
+                    .unwrap_or_default(),
                 options: pairs::map(&self.log_opt),
             });
         }
@@ -244,7 +249,13 @@ impl Settings {
         if let Some(text) = &self.entrypoint {
             c.command = crate::spec::words::split(text).map_err(anyhow::Error::msg)?;
         }
-        let numbers = [self.health_interval, self.health_timeout, self.health_start_period, self.health_start_interval, self.health_retries];
+        let numbers = [
+            self.health_interval,
+            self.health_timeout,
+            self.health_start_period,
+            self.health_start_interval,
+            self.health_retries,
+        ];
         let health = self.health_cmd.is_some() || numbers.iter().any(Option::is_some);
         if self.no_healthcheck {
             anyhow::ensure!(!health, "--no-healthcheck conflicts with --health-* options");

@@ -25,13 +25,15 @@ impl Inspect {
         if !self.pretty {
             // Docker shows what is left open as it will be run.
             let path = |name: &str| format!("/services/{name}");
-            return inspect_each(ctx, &self.args.names, self.args.format.as_deref(), path, &[("insertDefaults", true)]).await;
+            return inspect_each(ctx, &self.args.names, self.args.format.as_deref(), path, &[("insertDefaults", true)])
+                .await;
         }
         anyhow::ensure!(self.args.format.is_none(), "--format is incompatible with human friendly format");
         let networks: Vec<Network> = ctx.client.get("/networks").read().await?;
         let names: BTreeMap<String, String> = networks.into_iter().map(|n| (n.id, n.name)).collect();
         for name in &self.args.names {
-            let service: Service = ctx.client.get(format!("/services/{name}")).query("insertDefaults", 1).read().await?;
+            let service: Service =
+                ctx.client.get(format!("/services/{name}")).query("insertDefaults", 1).read().await?;
             let mut out = String::new();
             pretty(&mut out, &service, &names)?;
             say(&(out + "\n"));
@@ -74,7 +76,12 @@ fn pretty(out: &mut String, s: &Service, networks: &BTreeMap<String, String>) ->
         if !p.constraints.is_empty() {
             writeln!(out, " Constraints:\t[{}]", p.constraints.join(" "))?;
         }
-        let over: Vec<String> = p.preferences.iter().filter_map(|p| p.spread.as_ref()).map(|s| format!("spread={}", s.spread_descriptor)).collect();
+        let over: Vec<String> = p
+            .preferences
+            .iter()
+            .filter_map(|p| p.spread.as_ref())
+            .map(|s| format!("spread={}", s.spread_descriptor))
+            .collect();
         if !over.is_empty() {
             writeln!(out, " Preferences:\t[{}]", over.join(", "))?;
         }
@@ -106,13 +113,8 @@ fn pretty(out: &mut String, s: &Service, networks: &BTreeMap<String, String>) ->
         let limits = r.limits.clone().unwrap_or_default();
         part("Limits", limits.nano_cpus, limits.memory_bytes)?;
     }
-    let used: Vec<&str> = s
-        .spec
-        .task_template
-        .networks
-        .iter()
-        .map(|n| networks.get(&n.target).unwrap_or(&n.target).as_str())
-        .collect();
+    let used: Vec<&str> =
+        s.spec.task_template.networks.iter().map(|n| networks.get(&n.target).unwrap_or(&n.target).as_str()).collect();
     if !used.is_empty() {
         writeln!(out, "Networks: {} ", used.join(" "))?;
     }

@@ -52,11 +52,13 @@ impl Logs {
         let since = self.since.as_deref().map(|t| moment(t, now())).transpose().map_err(anyhow::Error::msg)?;
         let (path, tty) = match ctx.client.get(format!("/services/{}", self.name)).read::<Service>().await {
             Ok(s) => (format!("/services/{}/logs", s.id), s.spec.task_template.container_spec.is_some_and(|c| c.tty)),
-            Err(e) if is_status(&e, 404) => match ctx.client.get(format!("/tasks/{}", self.name)).read::<Task>().await {
-                Ok(t) => (format!("/tasks/{}/logs", t.id), t.spec.container_spec.is_some_and(|c| c.tty)),
-                Err(e) if is_status(&e, 404) => anyhow::bail!("no such task or service: {}", self.name),
-                Err(e) => return Err(e),
-            },
+            Err(e) if is_status(&e, 404) => {
+                match ctx.client.get(format!("/tasks/{}", self.name)).read::<Task>().await {
+                    Ok(t) => (format!("/tasks/{}/logs", t.id), t.spec.container_spec.is_some_and(|c| c.tty)),
+                    Err(e) if is_status(&e, 404) => anyhow::bail!("no such task or service: {}", self.name),
+                    Err(e) => return Err(e),
+                }
+            }
             Err(e) => return Err(e),
         };
         let pretty = !self.raw && !tty;
@@ -123,8 +125,11 @@ impl Names<'_> {
         let prefix = self.prefix(&details).await;
         out.extend_from_slice(format!("{prefix}    | ").as_bytes());
         if self.how.details {
-            let shown: Vec<String> =
-                details.iter().filter(|(k, _)| !k.starts_with("com.docker.swarm.")).map(|(k, v)| format!("{k}={v}")).collect();
+            let shown: Vec<String> = details
+                .iter()
+                .filter(|(k, _)| !k.starts_with("com.docker.swarm."))
+                .map(|(k, v)| format!("{k}={v}"))
+                .collect();
             out.extend_from_slice(format!("{} ", shown.join(",")).as_bytes());
         }
         out.extend_from_slice(text);

@@ -11,7 +11,12 @@ use wire::engine::service::{PortConfig, Service};
 
 const SERVICES: Table = Table {
     headers: &[
-        ("ID", "ID"), ("Name", "NAME"), ("Mode", "MODE"), ("Replicas", "REPLICAS"), ("Image", "IMAGE"), ("Ports", "PORTS"),
+        ("ID", "ID"),
+        ("Name", "NAME"),
+        ("Mode", "MODE"),
+        ("Replicas", "REPLICAS"),
+        ("Image", "IMAGE"),
+        ("Ports", "PORTS"),
         ("Labels", "LABELS"),
     ],
     default: "{{.ID}}\t{{.Name}}\t{{.Mode}}\t{{.Replicas}}\t{{.Image}}\t{{.Ports}}",
@@ -34,7 +39,8 @@ impl List {
 }
 
 pub(crate) async fn list(ctx: &Ctx, filters: &Filters, show: &Show) -> Done {
-    let mut services: Vec<Service> = ctx.client.get("/services").query("status", "true").filters(filters).read().await?;
+    let mut services: Vec<Service> =
+        ctx.client.get("/services").query("status", "true").filters(filters).read().await?;
     services.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
     let rows: Vec<Value> = services.iter().map(shown).collect();
     print(&SERVICES, show, &rows)
@@ -46,13 +52,19 @@ fn shown(s: &Service) -> Value {
         m if m.global.is_some() => ("global", format!("{}/{}", status.running_tasks, status.desired_tasks)),
         m if m.global_job.is_some() => (
             "global job",
-            format!("{}/{} ({}/{} completed)", status.running_tasks, status.desired_tasks, status.completed_tasks, status.desired_tasks),
+            format!(
+                "{}/{} ({}/{} completed)",
+                status.running_tasks, status.desired_tasks, status.completed_tasks, status.desired_tasks
+            ),
         ),
         m => match &m.replicated_job {
             Some(job) => {
                 let total = job.total_completions.unwrap_or(1);
                 let at_once = job.max_concurrent.unwrap_or(1).min(total.saturating_sub(status.completed_tasks));
-                ("replicated job", format!("{}/{at_once} ({}/{total} completed)", status.running_tasks, status.completed_tasks))
+                (
+                    "replicated job",
+                    format!("{}/{at_once} ({}/{total} completed)", status.running_tasks, status.completed_tasks),
+                )
             }
             None => ("replicated", format!("{}/{}", status.running_tasks, status.desired_tasks)),
         },
@@ -91,8 +103,9 @@ fn ports(ports: &[PortConfig]) -> String {
     let range = |from: u32, to: u32| if from == to { from.to_string() } else { format!("{from}-{to}") };
     let shown: Vec<String> = groups
         .iter()
-        .map(|(from, to, t_from, t_to, protocol)| format!("*:{}->{}/{protocol}", range(*from, *to), range(*t_from, *t_to)))
-
+        .map(|(from, to, t_from, t_to, protocol)| {
+            format!("*:{}->{}/{protocol}", range(*from, *to), range(*t_from, *t_to))
+        })
         .collect();
     shown.join(", ")
 }
@@ -104,7 +117,11 @@ mod tests {
     #[test]
     fn ports_are_joined() {
         let p = |published_port, target_port, protocol: &str| PortConfig {
-            protocol: protocol.into(), published_port, target_port, publish_mode: "ingress".into(), ..PortConfig::default()
+            protocol: protocol.into(),
+            published_port,
+            target_port,
+            publish_mode: "ingress".into(),
+            ..PortConfig::default()
         };
         assert_eq!(ports(&[p(4000, 8080, "tcp")]), "*:4000->8080/tcp");
         assert_eq!(ports(&[p(81, 81, "tcp"), p(80, 80, "tcp"), p(53, 53, "udp")]), "*:80-81->80-81/tcp, *:53->53/udp");

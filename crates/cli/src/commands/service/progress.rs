@@ -122,7 +122,13 @@ impl Waiting {
 }
 
 fn show(standing: &Standing, rollback: bool, live: &mut Live, prefix: &str) {
-    let what = if rollback { "rolling back update" } else if standing.job { "job progress" } else { "overall progress" };
+    let what = if rollback {
+        "rolling back update"
+    } else if standing.job {
+        "job progress"
+    } else {
+        "overall progress"
+    };
     let unit = if standing.job { "complete" } else { "tasks" };
     live.set(&format!("{prefix}{what}"), format!("{} out of {} {unit}", standing.done, standing.wanted));
     for (key, text) in &standing.lines {
@@ -146,8 +152,20 @@ async fn standing_of(ctx: &Ctx, service: &Service) -> anyhow::Result<Standing> {
 
 fn order(state: &str) -> usize {
     const STATES: [&str; 14] = [
-        "new", "allocated", "pending", "assigned", "accepted", "preparing", "ready", "starting", "running", "complete", "shutdown",
-        "failed", "rejected", "remove",
+        "new",
+        "allocated",
+        "pending",
+        "assigned",
+        "accepted",
+        "preparing",
+        "ready",
+        "starting",
+        "running",
+        "complete",
+        "shutdown",
+        "failed",
+        "rejected",
+        "remove",
     ];
     STATES.iter().position(|s| *s == state).unwrap_or(STATES.len())
 }
@@ -157,7 +175,7 @@ fn ended(state: &str) -> bool {
 }
 
 /// The task of each slot that counts: the newest that shall live.
-fn current<'t, K: Ord>(tasks: &'t [Task], key: impl Fn(&Task) -> K) -> BTreeMap<K, &'t Task> {
+fn current<K: Ord>(tasks: &[Task], key: impl Fn(&Task) -> K) -> BTreeMap<K, &Task> {
     let mut out: BTreeMap<K, &Task> = BTreeMap::new();
     for task in tasks {
         let better = |old: &&Task| {
@@ -176,7 +194,11 @@ fn line(task: &Task) -> String {
     if !task.status.err.is_empty() {
         return ellipsis(&task.status.err.replace('\n', " "), 75);
     }
-    if ended(&task.desired_state) && task.desired_state != "complete" { String::new() } else { capital(&task.status.state).to_lowercase() }
+    if ended(&task.desired_state) && task.desired_state != "complete" {
+        String::new()
+    } else {
+        capital(&task.status.state).to_lowercase()
+    }
 }
 
 fn replicated(tasks: &[Task], service: &Service) -> Standing {
@@ -220,7 +242,10 @@ fn global(tasks: &[Task], nodes: &BTreeMap<String, String>, service: &Service) -
         standing.lines.clear();
     }
     // Nothing is there yet; where no node fits, the engine makes no task and there is nothing to wait for.
-    if tasks.is_empty() && !nodes.is_empty() && service.spec.task_template.placement.as_ref().is_none_or(|p| p.constraints.is_empty()) {
+    if tasks.is_empty()
+        && !nodes.is_empty()
+        && service.spec.task_template.placement.as_ref().is_none_or(|p| p.constraints.is_empty())
+    {
         standing.wanted = nodes.len() as u64;
     }
     standing
@@ -250,9 +275,26 @@ mod tests {
             (vec![], 0),
             (vec![task(1, "running", "running", 1), task(2, "starting", "running", 1)], 1),
             (vec![task(1, "running", "running", 1), task(2, "running", "running", 1)], 2),
-            (vec![task(1, "failed", "shutdown", 1), task(1, "running", "running", 2), task(2, "running", "running", 1)], 2),
-            (vec![task(1, "running", "shutdown", 1), task(1, "ready", "ready", 2), task(2, "running", "running", 1)], 1),
-            (vec![task(1, "running", "running", 1), task(2, "running", "running", 1), task(3, "running", "running", 1)], 1),
+            (
+                vec![
+                    task(1, "failed", "shutdown", 1),
+                    task(1, "running", "running", 2),
+                    task(2, "running", "running", 1),
+                ],
+                2,
+            ),
+            (
+                vec![task(1, "running", "shutdown", 1), task(1, "ready", "ready", 2), task(2, "running", "running", 1)],
+                1,
+            ),
+            (
+                vec![
+                    task(1, "running", "running", 1),
+                    task(2, "running", "running", 1),
+                    task(3, "running", "running", 1),
+                ],
+                1,
+            ),
         ];
         for (tasks, done) in table {
             assert_eq!(replicated(&tasks, &s).done, done, "{tasks:?}");

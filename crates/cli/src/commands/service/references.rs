@@ -29,7 +29,8 @@ impl std::str::FromStr for Use {
                     "uid" => used.file.uid = value,
                     "gid" => used.file.gid = value,
                     "mode" => {
-                        used.file.mode = u32::from_str_radix(&value, 8).map_err(|e| format!("invalid mode specified: {e}"))?;
+                        used.file.mode =
+                            u32::from_str_radix(&value, 8).map_err(|e| format!("invalid mode specified: {e}"))?;
                     }
                     _ => return Err(format!("invalid field in secret request: {key}")),
                 }

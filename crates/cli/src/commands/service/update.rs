@@ -203,7 +203,14 @@ impl Update {
         c.mounts.extend(self.mount_add.iter().cloned());
         c.ulimits.retain(|u| !self.ulimit_rm.contains(&u.name) && !self.ulimit_add.iter().any(|a| a.name == u.name));
         c.ulimits.extend(self.ulimit_add.iter().cloned());
-        let dns = [&self.dns_add, &self.dns_rm, &self.dns_option_add, &self.dns_option_rm, &self.dns_search_add, &self.dns_search_rm];
+        let dns = [
+            &self.dns_add,
+            &self.dns_rm,
+            &self.dns_option_add,
+            &self.dns_option_rm,
+            &self.dns_search_add,
+            &self.dns_search_rm,
+        ];
         if dns.iter().any(|l| !l.is_empty()) {
             let d = c.dns_config.get_or_insert_default();
             edit(&mut d.nameservers, &self.dns_rm, self.dns_add.iter().cloned());
@@ -253,7 +260,11 @@ impl Update {
         }
         for wish in &self.network_add {
             let id = id_of(&wish.target).await?;
-            anyhow::ensure!(!networks.iter().any(|n| n.target == id), "service is already attached to network {}", wish.target);
+            anyhow::ensure!(
+                !networks.iter().any(|n| n.target == id),
+                "service is already attached to network {}",
+                wish.target
+            );
             networks.push(NetworkAttachmentConfig { target: id, ..wish.config() });
         }
         spec.task_template.networks = networks;
@@ -279,7 +290,8 @@ impl Update {
         self.apply(&mut service.spec)?;
         self.networks(ctx, &mut service.spec).await?;
         self.files(ctx, &mut service.spec).await?;
-        let mut call = ctx.client.post(format!("/services/{}/update", service.id)).query("version", service.version.index);
+        let mut call =
+            ctx.client.post(format!("/services/{}/update", service.id)).query("version", service.version.index);
         let image = service.spec.task_template.container_spec.as_ref().map(|c| c.image.clone()).unwrap_or_default();
         match auth::header_for(&image).filter(|_| self.settings.with_registry_auth) {
             Some(auth) => call = call.header("x-registry-auth", &auth),
@@ -355,10 +367,18 @@ mod tests {
             ("--args 'sh -c \"exit 9\"'", format!("{c}/Args"), r#"["sh","-c","exit 9"]"#),
             ("--label-add b=2 --label-rm a", "/Labels".into(), r#"{"b":"2"}"#),
             ("--replicas 3", "/Mode/Replicated/Replicas".into(), "3"),
-            ("--publish-rm 80 --publish-add published=1,target=2", "/EndpointSpec/Ports".into(), r#"[{"Protocol":"tcp","PublishMode":"ingress","PublishedPort":1,"TargetPort":2}]"#),
+            (
+                "--publish-rm 80 --publish-add published=1,target=2",
+                "/EndpointSpec/Ports".into(),
+                r#"[{"Protocol":"tcp","PublishMode":"ingress","PublishedPort":1,"TargetPort":2}]"#,
+            ),
             ("--constraint-rm c==1 --constraint-add d==2", "/TaskTemplate/Placement/Constraints".into(), r#"["d==2"]"#),
             ("--force", "/TaskTemplate/ForceUpdate".into(), "1"),
-            ("--mount-rm /d --mount-add type=tmpfs,target=/t", format!("{c}/Mounts"), r#"[{"Target":"/t","Type":"tmpfs"}]"#),
+            (
+                "--mount-rm /d --mount-add type=tmpfs,target=/t",
+                format!("{c}/Mounts"),
+                r#"[{"Target":"/t","Type":"tmpfs"}]"#,
+            ),
             ("--update-failure-action rollback", "/UpdateConfig/FailureAction".into(), r#""rollback""#),
             ("--restart-condition none", "/TaskTemplate/RestartPolicy/Condition".into(), r#""none""#),
         ];

@@ -140,7 +140,9 @@ mod tests {
         }}))
         .unwrap();
         let spec = |image: &str| -> ServiceSpec {
-            let mut spec = wire::engine::lenient::from_value(json!({"TaskTemplate": {"ContainerSpec": {"Image": image}}})).unwrap();
+            let mut spec =
+                wire::engine::lenient::from_value(json!({"TaskTemplate": {"ContainerSpec": {"Image": image}}}))
+                    .unwrap();
             keep(&mut spec, &old);
             spec
         };

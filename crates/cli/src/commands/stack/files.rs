@@ -22,7 +22,7 @@ impl Config {
     pub(crate) async fn run(self, _: &Ctx) -> Done {
         let (sources, _) = read(&self.files)?;
         let env = |name: &str| std::env::var(name).ok();
-        let env: Option<&dyn Fn(&str) -> Option<String>> = if self.skip_interpolation { None } else { Some(&env) };
+        let env: Option<compose::Environment<'_>> = if self.skip_interpolation { None } else { Some(&env) };
         say(&compose::config(&sources, env)?);
         Ok(())
     }

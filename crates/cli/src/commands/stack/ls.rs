@@ -1,7 +1,7 @@
 //! `stack ls`.
 use crate::Ctx;
 use crate::commands::Done;
-use crate::render::list::{Table, Show, print, row};
+use crate::render::list::{Show, Table, print, row};
 use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -9,7 +9,12 @@ use wire::engine::Filters;
 use wire::engine::service::Service;
 
 const STACKS: Table = Table {
-    headers: &[("Name", "NAME"), ("Services", "SERVICES"), ("Orchestrator", "ORCHESTRATOR"), ("Namespace", "NAMESPACE")],
+    headers: &[
+        ("Name", "NAME"),
+        ("Services", "SERVICES"),
+        ("Orchestrator", "ORCHESTRATOR"),
+        ("Namespace", "NAMESPACE"),
+    ],
     default: "{{.Name}}\t{{.Services}}",
     quiet: "{{.Name}}",
 };

@@ -46,7 +46,8 @@ pub(super) async fn make(ctx: &Ctx, stack: &Stack) -> anyhow::Result<Known> {
 
 async fn networks(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
     let there: Vec<Network> = ctx.client.get("/networks").read().await?;
-    let swarm: BTreeMap<&str, &Network> = there.iter().filter(|n| n.scope == "swarm").map(|n| (n.name.as_str(), n)).collect();
+    let swarm: BTreeMap<&str, &Network> =
+        there.iter().filter(|n| n.scope == "swarm").map(|n| (n.name.as_str(), n)).collect();
     for (name, object) in &stack.networks {
         match object {
             StackObject::External => {
@@ -72,7 +73,8 @@ async fn networks(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
                     continue;
                 }
                 say_line(&format!("Creating network {name}"));
-                let made: anyhow::Result<NetworkCreated> = ctx.client.post("/networks/create").json(&network_body(spec))?.read().await;
+                let made: anyhow::Result<NetworkCreated> =
+                    ctx.client.post("/networks/create").json(&network_body(spec))?.read().await;
                 let made = made.map_err(|e| e.context(format!("failed to create network {name}")))?;
                 known.networks.insert(name.clone(), made.id);
             }
@@ -134,13 +136,20 @@ async fn secrets(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
                 match found {
                     // Data cannot change; the engine says so if it would.
                     Some(found) => {
-                        let call = ctx.client.post(format!("/secrets/{}/update", found.id)).query("version", found.version.index);
-                        call.json(&body)?.done().await.map_err(|e| e.context(format!("failed to update secret {name}")))?;
+                        let call = ctx
+                            .client
+                            .post(format!("/secrets/{}/update", found.id))
+                            .query("version", found.version.index);
+                        call.json(&body)?
+                            .done()
+                            .await
+                            .map_err(|e| e.context(format!("failed to update secret {name}")))?;
                         found.id.clone()
                     }
                     None => {
                         say_line(&format!("Creating secret {name}"));
-                        let made: anyhow::Result<ObjectCreated> = ctx.client.post("/secrets/create").json(&body)?.read().await;
+                        let made: anyhow::Result<ObjectCreated> =
+                            ctx.client.post("/secrets/create").json(&body)?.read().await;
                         made.map_err(|e| e.context(format!("failed to create secret {name}")))?.id
                     }
                 }
@@ -170,13 +179,20 @@ async fn configs(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
                 };
                 match found {
                     Some(found) => {
-                        let call = ctx.client.post(format!("/configs/{}/update", found.id)).query("version", found.version.index);
-                        call.json(&body)?.done().await.map_err(|e| e.context(format!("failed to update config {name}")))?;
+                        let call = ctx
+                            .client
+                            .post(format!("/configs/{}/update", found.id))
+                            .query("version", found.version.index);
+                        call.json(&body)?
+                            .done()
+                            .await
+                            .map_err(|e| e.context(format!("failed to update config {name}")))?;
                         found.id.clone()
                     }
                     None => {
                         say_line(&format!("Creating config {name}"));
-                        let made: anyhow::Result<ObjectCreated> = ctx.client.post("/configs/create").json(&body)?.read().await;
+                        let made: anyhow::Result<ObjectCreated> =
+                            ctx.client.post("/configs/create").json(&body)?.read().await;
                         made.map_err(|e| e.context(format!("failed to create config {name}")))?.id
                     }
                 }

@@ -80,7 +80,12 @@ async fn remove_network(ctx: &Ctx, id: &str, detach: bool) -> Done {
     loop {
         match ctx.client.delete(format!("/networks/{id}")).done().await {
             Err(e) if is_status(&e, 404) => return Ok(()),
-            Err(e) if !detach && Instant::now() < until && (is_status(&e, 400) || is_status(&e, 403)) && e.to_string().contains("in use") => {
+            Err(e)
+                if !detach
+                    && Instant::now() < until
+                    && (is_status(&e, 400) || is_status(&e, 403))
+                    && e.to_string().contains("in use") =>
+            {
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
             other => return other,
@@ -93,7 +98,15 @@ async fn wait(ctx: &Ctx, stack: &str) -> Done {
     let mut told = false;
     loop {
         let tasks: Vec<Task> = ctx.client.get("/tasks").filters(&of_stack(stack)).read().await?;
-        let alive = tasks.iter().filter(|t| !matches!(t.status.state.as_str(), "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove")).count();
+        let alive = tasks
+            .iter()
+            .filter(|t| {
+                !matches!(
+                    t.status.state.as_str(),
+                    "complete" | "shutdown" | "failed" | "rejected" | "orphaned" | "remove"
+                )
+            })
+            .count();
         if alive == 0 {
             return Ok(());
         }

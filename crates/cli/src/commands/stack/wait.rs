@@ -8,7 +8,8 @@ use std::time::Duration;
 /// `services`: ids and names.
 pub(super) async fn all(ctx: &Ctx, services: &[(String, String)], quiet: bool) -> Done {
     let mut live = Live::new(quiet);
-    let mut open: Vec<(&String, &String, Waiting)> = services.iter().map(|(id, name)| (id, name, Waiting::default())).collect();
+    let mut open: Vec<(&String, &String, Waiting)> =
+        services.iter().map(|(id, name)| (id, name, Waiting::default())).collect();
     let mut failures = Vec::new();
     let work = async {
         while !open.is_empty() {

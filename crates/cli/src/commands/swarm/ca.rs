@@ -38,8 +38,14 @@ impl Ca {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let mut swarm: Swarm = ctx.client.get("/swarm").read().await?;
         if !self.rotate {
-            let other = self.ca_cert.is_some() || self.ca_key.is_some() || self.cert_expiry.is_some() || !self.external_ca.is_empty();
-            anyhow::ensure!(!other, "`--ca-cert`, `--ca-key`, `--cert-expiry` and `--external-ca` flags require the `--rotate` flag to update the CA");
+            let other = self.ca_cert.is_some()
+                || self.ca_key.is_some()
+                || self.cert_expiry.is_some()
+                || !self.external_ca.is_empty();
+            anyhow::ensure!(
+                !other,
+                "`--ca-cert`, `--ca-key`, `--cert-expiry` and `--external-ca` flags require the `--rotate` flag to update the CA"
+            );
             anyhow::ensure!(!swarm.tls_info.trust_root.is_empty(), "No CA information available");
             say_line(swarm.tls_info.trust_root.trim_end());
             return Ok(());
@@ -70,7 +76,10 @@ impl Ca {
             }
             if !self.quiet {
                 let nodes: Vec<Node> = ctx.client.get("/nodes").read().await?;
-                let done = nodes.iter().filter(|n| n.description.tls_info.cert_issuer_subject == now.tls_info.cert_issuer_subject).count();
+                let done = nodes
+                    .iter()
+                    .filter(|n| n.description.tls_info.cert_issuer_subject == now.tls_info.cert_issuer_subject)
+                    .count();
                 tell(&format!("rotated TLS certificates: {done}/{} nodes", nodes.len()));
             }
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;

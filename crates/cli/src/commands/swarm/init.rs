@@ -58,14 +58,19 @@ impl Init {
         self.settings.apply(&mut body.spec)?;
         let node: String = ctx.client.post("/swarm/init").json(&body)?.read().await.map_err(|e| {
             let text = e.to_string();
-            match text.contains("could not choose an IP address to advertise") || text.contains("could not find the system's IP address") {
+            match text.contains("could not choose an IP address to advertise")
+                || text.contains("could not find the system's IP address")
+            {
                 true => e.context("specify one with --advertise-addr"),
                 false => e,
             }
         })?;
         say(&format!("Swarm initialized: current node ({node}) is now a manager.\n\n"));
         super::token::show_command(ctx, "worker").await?;
-        say(&format!("To add a manager to this swarm, run '{} swarm join-token manager' and follow the instructions.\n\n", ctx.name));
+        say(&format!(
+            "To add a manager to this swarm, run '{} swarm join-token manager' and follow the instructions.\n\n",
+            ctx.name
+        ));
         if self.autolock {
             super::unlock::show_key(ctx).await?;
         }

@@ -39,7 +39,8 @@ impl Settings {
             spec.dispatcher.heartbeat_period = period;
         }
         if !self.external_ca.is_empty() {
-            spec.ca_config.external_cas = self.external_ca.iter().map(|t| external_ca(t)).collect::<anyhow::Result<_>>()?;
+            spec.ca_config.external_cas =
+                self.external_ca.iter().map(|t| external_ca(t)).collect::<anyhow::Result<_>>()?;
         }
         if let Some(n) = self.max_snapshots {
             spec.raft.keep_old_snapshots = Some(n);
@@ -72,7 +73,8 @@ pub(super) fn external_ca(text: &str) -> anyhow::Result<ExternalCa> {
             "protocol" => ca.protocol = value.to_lowercase(),
             "url" => ca.url = value,
             "cacert" => {
-                ca.ca_cert = std::fs::read_to_string(&value).map_err(|e| anyhow::anyhow!("unable to read CA cert for external CA: {value}: {e}"))?;
+                ca.ca_cert = std::fs::read_to_string(&value)
+                    .map_err(|e| anyhow::anyhow!("unable to read CA cert for external CA: {value}: {e}"))?;
             }
             _ => {
                 ca.options.insert(key, value);
@@ -97,10 +99,17 @@ pub(crate) struct Update {
 impl Update {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let lock = match &self.autolock {
-            Some(text) => Some(truth(Some(text)).ok_or_else(|| anyhow::anyhow!("invalid value for --autolock: {text}"))?),
+            Some(text) => {
+                Some(truth(Some(text)).ok_or_else(|| anyhow::anyhow!("invalid value for --autolock: {text}"))?)
+            }
             None => None,
         };
-        anyhow::ensure!(lock.is_some() || self.settings.given(), "\"{} swarm update\" requires at least one flag; see '{} swarm update --help'", ctx.name, ctx.name);
+        anyhow::ensure!(
+            lock.is_some() || self.settings.given(),
+            "\"{} swarm update\" requires at least one flag; see '{} swarm update --help'",
+            ctx.name,
+            ctx.name
+        );
         let mut swarm: Swarm = ctx.client.get("/swarm").read().await?;
         self.settings.apply(&mut swarm.spec)?;
         if let Some(lock) = lock {

@@ -11,7 +11,13 @@ use serde_json::Value;
 use wire::engine::system::DiskUsage;
 
 const USAGE: Table = Table {
-    headers: &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
+    headers: &[
+        ("Type", "TYPE"),
+        ("TotalCount", "TOTAL"),
+        ("Active", "ACTIVE"),
+        ("Size", "SIZE"),
+        ("Reclaimable", "RECLAIMABLE"),
+    ],
     default: "{{.Type}}\t{{.TotalCount}}\t{{.Active}}\t{{.Size}}\t{{.Reclaimable}}",
     quiet: "{{.Type}}",
 };
@@ -60,8 +66,20 @@ fn rows(u: &DiskUsage) -> Vec<Value> {
     };
     let used_volumes = u.volumes.iter().filter(|v| v.usage_data.as_ref().is_some_and(|d| d.ref_count > 0)).count();
     vec![
-        line("Images", u.images.len(), u.images.iter().filter(|i| i.containers > 0).count(), u.layers_size, u.layers_size - in_use),
-        line("Containers", u.containers.len(), u.containers.iter().filter(|c| running(&c.state)).count(), writable, stopped),
+        line(
+            "Images",
+            u.images.len(),
+            u.images.iter().filter(|i| i.containers > 0).count(),
+            u.layers_size,
+            u.layers_size - in_use,
+        ),
+        line(
+            "Containers",
+            u.containers.len(),
+            u.containers.iter().filter(|c| running(&c.state)).count(),
+            writable,
+            stopped,
+        ),
         line("Local Volumes", u.volumes.len(), used_volumes, volume(None), volume(Some(false))),
         line("Build Cache", u.build_cache.len(), 0, 0, 0),
     ]
@@ -69,22 +87,37 @@ fn rows(u: &DiskUsage) -> Vec<Value> {
 
 fn verbose(u: &DiskUsage) -> String {
     let at = |seconds: i64| ago(Timestamp(seconds.saturating_mul(1_000_000_000)));
-    let mut out = "Images space usage:\n\nREPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tSHARED SIZE\tUNIQUE SIZE\tCONTAINERS\n".to_owned();
+    let mut out =
+        "Images space usage:\n\nREPOSITORY\tTAG\tIMAGE ID\tCREATED\tSIZE\tSHARED SIZE\tUNIQUE SIZE\tCONTAINERS\n"
+            .to_owned();
     for i in &u.images {
         let (name, tag) = i.repo_tags.first().and_then(|t| t.rsplit_once(':')).unwrap_or(("<none>", "<none>"));
         let shared = i.shared_size.max(0);
         out.push_str(&format!(
             "{name}\t{tag}\t{}\t{}\t{}\t{}\t{}\t{}\n",
-            short_id(&i.id), at(i.created), size(i.size), size(shared), size(i.size - shared), i.containers.max(0)
+            short_id(&i.id),
+            at(i.created),
+            size(i.size),
+            size(shared),
+            size(i.size - shared),
+            i.containers.max(0)
         ));
     }
-    out.push_str("\nContainers space usage:\n\nCONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES\n");
+    out.push_str(
+        "\nContainers space usage:\n\nCONTAINER ID\tIMAGE\tCOMMAND\tLOCAL VOLUMES\tSIZE\tCREATED\tSTATUS\tNAMES\n",
+    );
     for c in &u.containers {
         let local = c.mounts.iter().filter(|m| m.driver == "local").count();
         let names: Vec<&str> = c.names.iter().map(|n| n.trim_start_matches('/')).collect();
         out.push_str(&format!(
             "{}\t{}\t{:?}\t{local}\t{}\t{}\t{}\t{}\n",
-            short_id(&c.id), c.image, crate::render::human::ellipsis(&c.command, 20), size(c.size_rw), at(c.created), c.status, names.join(",")
+            short_id(&c.id),
+            c.image,
+            crate::render::human::ellipsis(&c.command, 20),
+            size(c.size_rw),
+            at(c.created),
+            c.status,
+            names.join(",")
         ));
     }
     out.push_str("\nLocal Volumes space usage:\n\nVOLUME NAME\tLINKS\tSIZE\n");

@@ -34,7 +34,11 @@ impl Events {
             text => Some(Template::parse(text)?),
         };
         let point = |text: &Option<String>| {
-            text.as_deref().map(|t| moment(t, now())).transpose().map(Option::unwrap_or_default).map_err(anyhow::Error::msg)
+            text.as_deref()
+                .map(|t| moment(t, now()))
+                .transpose()
+                .map(Option::unwrap_or_default)
+                .map_err(anyhow::Error::msg)
         };
         let call = ctx.client.get("/events").text("since", &point(&self.since)?).text("until", &point(&self.until)?);
         let mut events = call.filters(&pairs::filters(&self.filter.filter)?).values::<Value>().await?;
@@ -56,9 +60,10 @@ impl Events {
 /// `2026-11-22T16:54:16.000000000Z container start <id> (image=x, name=y)`
 fn line(event: &Value) -> String {
     let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
-    let nanos = event.get("timeNano").and_then(Value::as_i64).unwrap_or_else(|| {
-        event.get("time").and_then(Value::as_i64).unwrap_or(0).saturating_mul(1_000_000_000)
-    });
+    let nanos = event
+        .get("timeNano")
+        .and_then(Value::as_i64)
+        .unwrap_or_else(|| event.get("time").and_then(Value::as_i64).unwrap_or(0).saturating_mul(1_000_000_000));
     let at = jiff::Timestamp::from_nanosecond(i128::from(nanos)).unwrap_or_default();
     let mut out = format!(
         "{}.{:09}Z {} {} {}",
@@ -69,7 +74,8 @@ fn line(event: &Value) -> String {
         text("/Actor/ID")
     );
     if let Some(attributes) = event.pointer("/Actor/Attributes").and_then(Value::as_object).filter(|a| !a.is_empty()) {
-        let mut pairs: Vec<String> = attributes.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
+        let mut pairs: Vec<String> =
+            attributes.iter().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default())).collect();
         pairs.sort();
         out.push_str(&format!(" ({})", pairs.join(", ")));
     }

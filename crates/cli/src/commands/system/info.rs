@@ -25,7 +25,10 @@ impl Info {
         let client = json!({"Debug": false, "Version": env!("CARGO_PKG_VERSION"), "Context": "default", "Plugins": [], "Warnings": null});
         match self.format.as_deref().unwrap_or_default() {
             "" => {
-                let mut out = format!("Client: Shoal\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n", env!("CARGO_PKG_VERSION"));
+                let mut out = format!(
+                    "Client: Shoal\n Version:    {}\n Context:    default\n Debug Mode: false\n\nServer:\n",
+                    env!("CARGO_PKG_VERSION")
+                );
                 if let Ok(value) = &server {
                     text(&mut out, &wire::engine::lenient::from_value(value.clone())?)?;
                 }
@@ -134,7 +137,11 @@ fn swarm(out: &mut String, s: &SwarmInfo) -> Result {
         writeln!(out, "  SubnetSize: {}", c.subnet_size)?;
         writeln!(out, "  Data Path Port: {}", c.data_path_port)?;
         writeln!(out, "  Orchestration:")?;
-        writeln!(out, "   Task History Retention Limit: {}", c.spec.orchestration.task_history_retention_limit.unwrap_or(0))?;
+        writeln!(
+            out,
+            "   Task History Retention Limit: {}",
+            c.spec.orchestration.task_history_retention_limit.unwrap_or(0)
+        )?;
         writeln!(out, "  Raft:")?;
         writeln!(out, "   Snapshot Interval: {}", c.spec.raft.snapshot_interval)?;
         if let Some(n) = c.spec.raft.keep_old_snapshots {

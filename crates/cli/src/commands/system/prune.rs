@@ -25,7 +25,11 @@ pub(crate) struct Prune {
 
 impl Prune {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        let images = if self.all { "all images without at least one container associated to them" } else { "all dangling images" };
+        let images = if self.all {
+            "all images without at least one container associated to them"
+        } else {
+            "all dangling images"
+        };
         let volumes = if self.volumes { "\n  - all anonymous volumes not used by at least one container" } else { "" };
         let question = format!(
             "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container{volumes}\n  - {images}\n"

@@ -41,7 +41,8 @@ impl Version {
         let all = json!({"Client": client(), "Server": server.as_ref().ok().cloned()});
         match self.format.as_deref().unwrap_or_default() {
             "" => {
-                let server: Option<Server> = server.as_ref().ok().and_then(|v| wire::engine::lenient::from_value(v.clone()).ok());
+                let server: Option<Server> =
+                    server.as_ref().ok().and_then(|v| wire::engine::lenient::from_value(v.clone()).ok());
                 say(&text(server.as_ref()));
             }
             "json" => say(&format!("{all}\n")),

@@ -15,6 +15,9 @@ pub(crate) struct Remove {
 
 impl Remove {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        each(&self.volumes, async |name| ctx.client.delete(format!("/volumes/{name}")).flag("force", self.force).done().await).await
+        each(&self.volumes, async |name| {
+            ctx.client.delete(format!("/volumes/{name}")).flag("force", self.force).done().await
+        })
+        .await
     }
 }

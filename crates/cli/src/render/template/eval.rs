@@ -141,7 +141,12 @@ impl Run<'_> {
     }
 
     /// `piped`: the value of the command before, which comes as the last argument.
-    fn command(&mut self, command: &[Operand], dot: &Option<Value>, piped: Option<Option<Value>>) -> Result<Option<Value>> {
+    fn command(
+        &mut self,
+        command: &[Operand],
+        dot: &Option<Value>,
+        piped: Option<Option<Value>>,
+    ) -> Result<Option<Value>> {
         let (first, rest) = command.split_first().expect("the parser makes no empty command");
         let mut arguments = rest.iter().map(|o| self.operand(o, dot)).collect::<Result<Vec<_>>>()?;
         arguments.extend(piped);
@@ -182,7 +187,11 @@ impl Run<'_> {
 /// `.Label "key"` of a row whose `Labels` are `k=v,…`.
 fn label(dot: &Option<Value>, key: &str) -> String {
     let labels = dot.as_ref().and_then(|d| d.get("Labels")).and_then(Value::as_str).unwrap_or_default();
-    labels.split(',').find_map(|l| l.split_once('=').filter(|(k, _)| *k == key)).map(|(_, v)| v.to_owned()).unwrap_or_default()
+    labels
+        .split(',')
+        .find_map(|l| l.split_once('=').filter(|(k, _)| *k == key))
+        .map(|(_, v)| v.to_owned())
+        .unwrap_or_default()
 }
 
 /// Down the fields; the last one may be missing.
@@ -197,10 +206,19 @@ fn walk(mut at: Option<Value>, path: &[String]) -> Result<Option<Value>> {
                 }
             },
             None | Some(Value::Null) if n > 0 => {
-                return error(format!("executing \"\" at <.{}>: map has no entry for key {:?}", path.join("."), path[n - 1]));
+                return error(format!(
+                    "executing \"\" at <.{}>: map has no entry for key {:?}",
+                    path.join("."),
+                    path[n - 1]
+                ));
             }
             None | Some(Value::Null) => None,
-            Some(other) => return error(format!("executing \"\" at <.{}>: can't evaluate field {name} in {other}", path.join("."))),
+            Some(other) => {
+                return error(format!(
+                    "executing \"\" at <.{}>: can't evaluate field {name} in {other}",
+                    path.join(".")
+                ));
+            }
         };
     }
     Ok(at)

@@ -92,7 +92,11 @@ fn title(text: &str) -> String {
     let mut out = String::new();
     let mut start = true;
     for c in text.chars() {
-        if start { out.extend(c.to_uppercase()) } else { out.push(c) }
+        if start {
+            out.extend(c.to_uppercase())
+        } else {
+            out.push(c)
+        }
         start = !c.is_alphanumeric();
     }
     out
@@ -137,7 +141,11 @@ fn index(a: &Arguments) -> Result<Option<Value>> {
             },
             (None | Some(Value::Null), Some(Value::String(_))) => None,
             (at, key) => {
-                return error(format!("error calling index: can't index {} with {}", text(at.as_ref()), text(key.as_ref())));
+                return error(format!(
+                    "error calling index: can't index {} with {}",
+                    text(at.as_ref()),
+                    text(key.as_ref())
+                ));
             }
         };
     }

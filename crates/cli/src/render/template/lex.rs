@@ -13,7 +13,10 @@ pub(super) enum Token {
     /// `.`
     Dot,
     /// `.A.B`; glued: no white space before it.
-    Field { path: Vec<String>, glued: bool },
+    Field {
+        path: Vec<String>,
+        glued: bool,
+    },
     /// `$x`; `$` is empty.
     Variable(String),
     /// A function or keyword.
@@ -99,7 +102,11 @@ fn action<'t>(text: &'t str, tokens: &mut Vec<Token>) -> Result<&'t str, Templat
                 if path.is_empty() {
                     (Token::Dot, 1)
                 } else {
-                    let glued = !spaced && !matches!(tokens.last(), None | Some(Token::Open | Token::LeftParen | Token::Pipe | Token::Comma));
+                    let glued = !spaced
+                        && !matches!(
+                            tokens.last(),
+                            None | Some(Token::Open | Token::LeftParen | Token::Pipe | Token::Comma)
+                        );
                     (Token::Field { path, glued }, rest.len() - at.len())
                 }
             }
@@ -135,7 +142,9 @@ fn number(text: &str) -> Result<(Token, usize), TemplateError> {
     let digits = &text[..end];
     let value = match digits.parse::<i64>() {
         Ok(n) => Value::from(n),
-        Err(_) => digits.parse::<f64>().map(Value::from).map_err(|_| error(format!("bad number syntax: {digits:?}")))?,
+        Err(_) => {
+            digits.parse::<f64>().map(Value::from).map_err(|_| error(format!("bad number syntax: {digits:?}")))?
+        }
     };
     Ok((Token::Literal(value), end))
 }

@@ -80,15 +80,27 @@ mod tests {
             ("a {{- \" b \" -}} c", "a b c"),
             ("{{/* no */}}x{{- /* no */ -}} y", "xy"),
             ("{{$x := .Id}}{{$x}}{{$x = \"z\"}}{{$x}}", "abcz"),
-            ("{{printf \"%s-%d %v %q %5.1f|%-4s|%t%%\" .Id .State.Pid .Config.Env \"q\" .Size \"l\" true}}", "abc-42 [A=b C=d] \"q\"   1.5|l   |true%"),
-            ("{{join .Config.Env \",\"}} {{upper .Id}} {{title .Id}} {{split .Name \"e\"}} {{slice .Time 0 2}}", "A=b,C=d ABC Abc [/w b] 20"),
+            (
+                "{{printf \"%s-%d %v %q %5.1f|%-4s|%t%%\" .Id .State.Pid .Config.Env \"q\" .Size \"l\" true}}",
+                "abc-42 [A=b C=d] \"q\"   1.5|l   |true%",
+            ),
+            (
+                "{{join .Config.Env \",\"}} {{upper .Id}} {{title .Id}} {{split .Name \"e\"}} {{slice .Time 0 2}}",
+                "A=b,C=d ABC Abc [/w b] 20",
+            ),
             ("{{.Name | printf \"%s!\"}} {{truncate .Id 2}} {{pad .Id 1 2}}", "/web! ab  abc  "),
-            ("{{not .State.Running}} {{or \"\" \"b\"}} {{and 1 0}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{ge 1 2}}", "false b 0 true true true false"),
+            (
+                "{{not .State.Running}} {{or \"\" \"b\"}} {{and 1 0}} {{ne 1 2}} {{lt 1 2}} {{le 2 2}} {{ge 1 2}}",
+                "false b 0 true true true false",
+            ),
             ("{{range .Ports}}{{if eq .P 443}}{{break}}{{end}}{{.P}}{{end}}", "80"),
             ("{{range .Ports}}{{if eq .P 80}}{{continue}}{{end}}{{.P}}{{end}}", "443"),
             ("{{println .Id 1}}", "abc 1\n"),
             ("{{`raw`}}{{'a'}}{{nil | json}}", "raw97null"),
-            ("{{.}}", "map[Config:map[Cmd:<nil> Env:[A=b C=d] Labels:map[com.x:1 k:v]] Empty:[] Id:abc Name:/web Networks:map[a:map[IP:2.2.2.2] b:map[IP:1.1.1.1]] Ports:[map[P:80 T:tcp] map[P:443 T:udp]] Size:1.5 State:map[Pid:42 Running:true] Time:2023]"),
+            (
+                "{{.}}",
+                "map[Config:map[Cmd:<nil> Env:[A=b C=d] Labels:map[com.x:1 k:v]] Empty:[] Id:abc Name:/web Networks:map[a:map[IP:2.2.2.2] b:map[IP:1.1.1.1]] Ports:[map[P:80 T:tcp] map[P:443 T:udp]] Size:1.5 State:map[Pid:42 Running:true] Time:2023]",
+            ),
         ];
         for (text, wanted) in table {
             match Template::parse(text).and_then(|t| t.render(&value)) {
@@ -101,8 +113,21 @@ mod tests {
     #[test]
     fn mistakes_are_told() {
         let table = [
-            "{{.Nope}}", "{{", "{{end}}", "{{if .A}}", "{{nofunc .A}}", "{{index .A}}", "{{.A.B.C}}", "{{range 1}}{{end}}",
-            "{{\"open}}", "{{(.A}}", "{{$nope}}", "{{else}}", "{{index .L 9}}", "{{len 1}}", "{{lt 1 \"a\"}}",
+            "{{.Nope}}",
+            "{{",
+            "{{end}}",
+            "{{if .A}}",
+            "{{nofunc .A}}",
+            "{{index .A}}",
+            "{{.A.B.C}}",
+            "{{range 1}}{{end}}",
+            "{{\"open}}",
+            "{{(.A}}",
+            "{{$nope}}",
+            "{{else}}",
+            "{{index .L 9}}",
+            "{{len 1}}",
+            "{{lt 1 \"a\"}}",
         ];
         for text in table {
             let value = json!({"A": {"B": 1}, "L": [1]});

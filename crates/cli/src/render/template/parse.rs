@@ -43,6 +43,7 @@ fn error(text: impl Into<String>) -> TemplateError {
 }
 
 /// How a list of nodes ended.
+#[allow(clippy::enum_variant_names)] // `{{end}}` is called so.
 enum End {
     File,
     End,
@@ -170,9 +171,14 @@ fn command(tokens: &mut Tokens) -> Result<Vec<Operand>, TemplateError> {
     let mut operands = Vec::new();
     loop {
         let operand = match tokens.peek() {
-            Some(Token::Literal(_) | Token::Dot | Token::Field { .. } | Token::Variable(_) | Token::Word(_) | Token::LeftParen) => {
-                tokens.next()
-            }
+            Some(
+                Token::Literal(_)
+                | Token::Dot
+                | Token::Field { .. }
+                | Token::Variable(_)
+                | Token::Word(_)
+                | Token::LeftParen,
+            ) => tokens.next(),
             _ if operands.is_empty() => return Err(error("missing value for command")),
             _ => return Ok(operands),
         };

@@ -40,7 +40,11 @@ impl Executor for Paper {
     }
     async fn start(&self, _: &Task) -> Result<Started, Refusal> {
         self.say("start");
-        if self.refuse_start { Err(Refusal::internal("no such file")) } else { Ok(Started { pid: 7, host_ports: vec![] }) }
+        if self.refuse_start {
+            Err(Refusal::internal("no such file"))
+        } else {
+            Ok(Started { pid: 7, host_ports: vec![] })
+        }
     }
     async fn healthy(&self, _: &Task) {}
     async fn ended(&self, _: &Task) -> Ended {
@@ -108,7 +112,8 @@ fn stage(paper: Paper, first: Task) -> Stage {
 impl Stage {
     async fn until(&mut self, state: TaskState) -> TaskStatus {
         loop {
-            let (_, status) = timeout(Duration::from_secs(20), self.reports.recv()).await.expect("a report").expect("open");
+            let (_, status) =
+                timeout(Duration::from_secs(20), self.reports.recv()).await.expect("a report").expect("open");
             if status.state == state {
                 return status;
             }
