@@ -77,7 +77,9 @@ pub(crate) fn service(text: &str) -> Result<Vec<PortConfig>, String> {
                 "mode" => match value.as_str() {
                     "ingress" | "host" => port.publish_mode = value,
                     _ => {
-                        return Err(format!("invalid publish mode value ({value}): must be either 'ingress' or 'host'"));
+                        return Err(format!(
+                            "invalid publish mode value ({value}): must be either 'ingress' or 'host'"
+                        ));
                     }
                 },
                 "target" => {
