@@ -265,9 +265,11 @@ fn killing_the_daemons_loses_nothing() {
         lab.node_becomes(machine, "Ready", SOON);
     }
 
-    let state =
-        lab.on(WORKER, &format!("docker inspect {ending} --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}'"));
-    assert_eq!(state, "exited 42");
+    let state = format!("docker inspect {ending} --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}'");
+    lab.until("the end that nobody watched is known", SOON, || match lab.on(WORKER, &state).as_str() {
+        "exited 42" => Ok(()),
+        other => Err(other.to_owned()),
+    });
     assert_eq!(lab.on(WORKER, &format!("docker logs {ending}")), "last words");
     grows("the connection carries lines after the restart");
     assert_eq!(lab.container(WORKER, "count"), Some(counting.clone()), "the container lives on");
