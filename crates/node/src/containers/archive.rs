@@ -1,6 +1,6 @@
 //! Files of containers: cp, diff, export, commit.
 use super::{Containers, mounts, refuse_image};
-use images::{Change, CommitSpec, CopyOptions, PathStat};
+use images::{Change, CommitSpec, CopyOptions, Images, PathStat};
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::Refusal;
@@ -12,8 +12,11 @@ impl Containers {
     /// # Errors
     /// 404.
     pub async fn path_stat(&self, id: &str, path: &str) -> Result<PathStat, Refusal> {
-        let id = self.resolve(id)?;
-        self.inner.base.images.stat_path(&id, path).await.map_err(refuse_image)
+        let c = self.find(id)?;
+        match Self::mounted(&c, path) {
+            Some((tree, below, _)) => Images::stat_in(tree, &c.id, &below).await.map_err(refuse_image),
+            None => self.inner.base.images.stat_path(&c.id, path).await.map_err(refuse_image),
+        }
     }
 
     /// One path inside, as a tar archive.
@@ -26,8 +29,11 @@ impl Containers {
         path: &str,
         out: impl AsyncWrite + Send + Unpin + 'static,
     ) -> Result<(), Refusal> {
-        let id = self.resolve(id)?;
-        self.inner.base.images.copy_out(&id, path, out).await.map_err(refuse_image)
+        let c = self.find(id)?;
+        match Self::mounted(&c, path) {
+            Some((tree, below, _)) => Images::copy_out_of(tree, &c.id, &below, out).await.map_err(refuse_image),
+            None => self.inner.base.images.copy_out(&c.id, path, out).await.map_err(refuse_image),
+        }
     }
 
     /// Unpacks a tar archive inside.
@@ -42,23 +48,34 @@ impl Containers {
         options: CopyOptions,
     ) -> Result<(), Refusal> {
         let c = self.find(id)?;
-        let (read_only, mount) = {
-            let r = c.record.read();
-            let target = mounts::clean(path);
-            let below = |m: &&super::record::MountRecord| {
-                target == m.point.destination || target.starts_with(&format!("{}/", m.point.destination))
-            };
-            (
-                r.host_config.readonly_rootfs,
-                r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len()).cloned(),
-            )
-        };
-        match mount {
-            Some(m) if !m.point.rw => return Err(Refusal::forbidden("mounted volume is marked read-only")),
-            None if read_only => return Err(Refusal::forbidden("container rootfs is marked read-only")),
-            _ => {}
+        if let Some((tree, below, writable)) = Self::mounted(&c, path) {
+            if !writable {
+                return Err(Refusal::forbidden("mounted volume is marked read-only"));
+            }
+            return Images::copy_into(tree, &c.id, &below, tar, options).await.map_err(refuse_image);
+        }
+        if c.record.read().host_config.readonly_rootfs {
+            return Err(Refusal::forbidden("container rootfs is marked read-only"));
         }
         self.inner.base.images.copy_in(&c.id, path, tar, options).await.map_err(refuse_image)
+    }
+
+    /// Where a path that may lie in a volume or bind is on this machine: a tree, the path in it, and whether it may be
+    /// written. A running container is seen as it sees itself; of a stopped one, a path below a mount is looked up in
+    /// the mount's source. `None`: in the root file system.
+    fn mounted(c: &super::Container, path: &str) -> Option<(PathBuf, String, bool)> {
+        let target = mounts::clean(path);
+        let r = c.record.read();
+        let below = |m: &&super::record::MountRecord| {
+            target == m.point.destination || target.starts_with(&format!("{}/", m.point.destination))
+        };
+        let mount = r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len())?;
+        if r.state.status.is_up() {
+            return Some((PathBuf::from(format!("/proc/{}/root", r.state.pid)), target, mount.point.rw));
+        }
+        let tree = PathBuf::from(&mount.point.source);
+        let rest = format!("/{}", target[mount.point.destination.len()..].trim_start_matches('/'));
+        (mount.point.typ != "tmpfs" && tree.is_dir()).then_some((tree, rest, mount.point.rw))
     }
 
     /// What differs from the image.
@@ -125,7 +142,7 @@ impl Containers {
             reference,
         };
         let made = self.inner.base.images.commit(spec).await.map_err(refuse_image);
-        if frozen {
+        if frozen && c.status() == super::Status::Paused {
             self.unpause(&c.id).await?;
         }
         let made = made?;

@@ -311,7 +311,8 @@ impl Containers {
         Ok(async move {
             let met = |s: &Option<(Status, u64)>| match (until, s) {
                 (_, None) => true,
-                (Until::NotRunning, Some((s, _))) => !s.is_up() && *s != Status::Restarting,
+                // An end counts, also when a restart follows it.
+                (Until::NotRunning, Some((s, n))) => !s.is_up() && (*n > ends || *s != Status::Restarting),
                 (Until::NextExit, Some((s, n))) => *n > ends && !s.is_up(),
                 (Until::Removed, Some(_)) => false,
             };

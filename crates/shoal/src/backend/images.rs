@@ -122,7 +122,11 @@ impl Images for Backend {
     }
 
     async fn load(&self, tar: BodyStream, _quiet: bool) -> Answer<ProgressStream> {
-        let lines = self.0.images.load(reader(tar)).await.map_err(refuse_image)?;
+        // What is wrong with an archive is a line of the stream, as Docker's clients expect.
+        let lines = match self.0.images.load(reader(tar)).await {
+            Ok(lines) => lines,
+            Err(e) => return Ok(stream::iter([Progress::failure(e.to_string())]).boxed()),
+        };
         self.tell_image("load", "");
         Ok(stream::iter(lines.into_iter().map(|l| Progress::text(format!("{}\n", l.trim_end())))).boxed())
     }
