@@ -127,6 +127,9 @@ pub(super) async fn copy_stdin(
             if *byte == keys[matched] {
                 matched += 1;
                 if matched == keys.len() {
+                    // What was typed before the keys is still the container's.
+                    let _ = to.write_all(&out).await;
+                    let _ = to.flush().await;
                     return true;
                 }
             } else {
