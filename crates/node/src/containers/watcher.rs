@@ -154,9 +154,12 @@ impl Containers {
                 self.begin_health(c);
                 self.watch(c);
             }
-            Some(RecoveredState::Exited(_)) if was_up => {
-                // The watcher asks the runtime again and does what is to be done.
-                self.watch(c);
+            // Settled before the doors open: nobody is shown a container as running that has ended.
+            Some(RecoveredState::Exited(exit)) if was_up => {
+                if let Some(pause) = self.ended(c, exit).await {
+                    let (all, c) = (self.clone(), c.clone());
+                    tokio::spawn(async move { all.restart_after(&c, pause).await });
+                }
             }
             Some(RecoveredState::Exited(_) | RecoveredState::Created { .. }) => {
                 let _ = self.inner.base.runtime.signal(&c.id, super::signals::KILL).await;
