@@ -173,6 +173,7 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
         (host.io_maximum_iops != 0 || host.io_maximum_bandwidth != 0, "IOMaximumIOps and IOMaximumBandwidth (Windows)"),
         (host.kernel_memory != 0 || host.kernel_memory_tcp != 0, "KernelMemory"),
         (!host.cgroup.is_empty(), "Cgroup"),
+        (host.blkio_weight_device.as_ref().is_some_and(|d| !d.is_empty()), "BlkioWeightDevice (--blkio-weight-device)"),
     ];
     if let Some((_, what)) = unsupported.iter().find(|(used, _)| *used) {
         return Err(Refusal::unimplemented(format!("{what} is not supported by this engine")));
@@ -213,10 +214,6 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
     let hostname = &body.config.hostname;
     if !hostname.is_empty() && (hostname.len() > 63 || hostname.contains(|c: char| c.is_whitespace() || c == '/')) {
         return Err(Refusal::invalid(format!("invalid hostname format: {hostname}")));
-    }
-    let own_net = host.network_mode == "host";
-    if own_net && host.port_bindings.values().flatten().any(|b| !b.is_empty()) {
-        tracing::debug!("published ports are discarded when using host network mode");
     }
     if host.network_mode.starts_with("container:") && !hostname.is_empty() {
         return Err(Refusal::invalid("conflicting options: hostname and the network mode"));
@@ -349,6 +346,9 @@ mod tests {
         body.host_config.userns_mode = "remap".into();
         assert_eq!(check(&body).unwrap_err().kind.status(), 501);
         body.host_config.userns_mode.clear();
+        body.host_config.blkio_weight_device = Some(vec![Default::default()]);
+        assert!(check(&body).unwrap_err().message.contains("--blkio-weight-device"));
+        body.host_config.blkio_weight_device = None;
         body.host_config.restart_policy.name = "sometimes".into();
         assert!(check(&body).unwrap_err().message.contains("unknown policy 'sometimes'"));
         assert!(check_name("-x").is_err() && check_name("a").is_err() && check_name("web.1").is_ok());

@@ -96,8 +96,7 @@ impl Containers {
         };
         match self.build(record, wishes, managed, &image.id).await {
             Ok(container) => {
-                let anonymous_removed = container.record.read().host_config.auto_remove;
-                tracing::debug!(container = %id, name, anonymous_removed, "created");
+                tracing::debug!(container = %id, name, "created");
                 self.inner.table.write().by_id.insert(id.clone(), container.clone());
                 self.tell(&container, "create", &[]);
                 Ok((id, warnings))

@@ -160,13 +160,12 @@ impl Containers for Backend {
         if one_shot && !stream {
             return Ok(stream::iter([first]).boxed());
         }
-        let samples = stream::unfold((containers, id, first, true), |(containers, id, before, begin)| async move {
+        let samples = stream::unfold((containers, id, first), |(containers, id, before)| async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let mut now = containers.sample(&id).await.ok()?;
             now.precpu_stats = before.cpu_stats.clone();
             now.preread = before.read;
-            let _ = begin;
-            Some((now.clone(), (containers, id, now, false)))
+            Some((now.clone(), (containers, id, now)))
         });
         Ok(if stream { samples.boxed() } else { samples.take(1).boxed() })
     }
