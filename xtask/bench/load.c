@@ -6,6 +6,7 @@
  *   load connect HOST PORT SECONDS FLYING    new connections, each with one HTTP request and its whole answer
  *   load echo HOST PORT SECONDS FLYING       small datagrams there and back
  *   load dns HOST NAME SECONDS FLYING        questions for an A record to port 53
+ *   load write MEGABYTES                     that much output, in lines of 100 bytes
  *   load true                                ends at once
  *
  * `LOAD_CPU=n` in the environment, or `-c n` as the first words, keeps it on one CPU. The server decides by a
@@ -344,6 +345,19 @@ static void questions(const char *host, const char *name, uint64_t lasting, int 
     datagrams(&to, q, at + 5, 1, lasting, flying);
 }
 
+/* Lines that can be told apart, so that a reader can count them. */
+static void write_lines(long megabytes) {
+    char line[101];
+    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    for (long i = 0; i < megabytes * 10000; i++) {
+        snprintf(line, sizeof line, "%012ld %086d\n", i, 0);
+        if (fwrite(line, 1, 100, stdout) != 100)
+            fail("write");
+    }
+    if (fflush(stdout))
+        fail("write");
+}
+
 static uint64_t seconds(const char *text) { return (uint64_t)(atof(text) * 1e9); }
 
 int main(int argc, char **argv) {
@@ -377,8 +391,10 @@ int main(int argc, char **argv) {
         datagrams(&to, body, sizeof body, 0, seconds(argv[4]), atoi(argv[5]));
     } else if (!strcmp(verb, "dns") && argc == 6)
         questions(argv[2], argv[3], seconds(argv[4]), atoi(argv[5]));
+    else if (!strcmp(verb, "write") && argc == 3)
+        write_lines(atol(argv[2]));
     else {
-        fprintf(stderr, "load serve|rr|stream|connect|echo|dns|true …\n");
+        fprintf(stderr, "load serve|rr|stream|connect|echo|dns|write|true …\n");
         return 2;
     }
     return 0;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const VERSION: &str = "/v1.40";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -58,6 +58,26 @@ impl Api {
         }
     }
 
+    /// Unpacks saved images.
+    pub fn load(&self, archive: &[u8]) -> Result<()> {
+        match self.raw("POST", "/images/load?quiet=1", "application/x-tar", archive)? {
+            (200, body) if !String::from_utf8_lossy(&body).contains("errorDetail") => Ok(()),
+            (status, body) => bail!("load: {status} {}", String::from_utf8_lossy(&body).trim()),
+        }
+    }
+
+    /// All that an ended container wrote, and how long the answer took to arrive.
+    pub fn logs(&self, container: &str) -> Result<(Duration, String)> {
+        let path = format!("/containers/{container}/logs?stdout=1&stderr=1");
+        let began = Instant::now();
+        let answer = self.exchange("GET", &path, "text/plain", b"")?;
+        let took = began.elapsed();
+        match parse(&answer)? {
+            (200, body) => Ok((took, without_frames(&body))),
+            (status, body) => bail!("GET {path}: {status} {}", String::from_utf8_lossy(&body).trim()),
+        }
+    }
+
     /// Runs a program in a container; what it printed.
     pub fn exec(&self, container: &str, words: &[&str]) -> Result<String> {
         let made = self.post(
@@ -88,6 +108,12 @@ impl Api {
     }
 
     fn raw(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        let answer = self.exchange(method, path, kind, body)?;
+        parse(&answer).with_context(|| format!("{method} {path} at {}", self.socket.display()))
+    }
+
+    /// A whole answer, head and all.
+    fn exchange(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Vec<u8>> {
         let failed = || format!("{method} {path} at {}", self.socket.display());
         let mut stream = UnixStream::connect(&self.socket).with_context(failed)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -101,7 +127,7 @@ impl Api {
         stream.write_all(&request).with_context(failed)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).with_context(failed)?;
-        parse(&answer).with_context(failed)
+        Ok(answer)
     }
 }
 

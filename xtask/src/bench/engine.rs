@@ -157,7 +157,8 @@ pub fn wait<T>(what: &str, ask: impl FnMut() -> Result<Option<T>>) -> Result<T> 
     wait_every(Duration::from_millis(50), what, ask)
 }
 
-fn wait_every<T>(poll: Duration, what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+/// Asks as often as said until there is something.
+pub fn wait_every<T>(poll: Duration, what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(found) = ask()? {

@@ -43,6 +43,30 @@ pub fn check(figures: &[Figure]) -> Vec<Goal> {
             against(find("run", "--network none`"), "command line", Of::Docker, "command line"),
         ),
         ("daemon memory (PSS), times as small as Docker's", 3.0, against(find("memory", "idle"), pss, Of::Docker, pss)),
+        (
+            "create, start, wait, remove by the API, times as fast",
+            4.0,
+            against(find("run", "by the API: create, start, wait, remove (none)"), "API", Of::Docker, "API"),
+        ),
+        (
+            "50 containers started at once, times as fast",
+            4.0,
+            against(find("parallel", "started at once"), "API", Of::Docker, "API"),
+        ),
+        ("exec, times as fast", 3.0, against(find("exec", ""), "API", Of::Docker, "API")),
+        ("image load of 200 MB, times as fast", 1.0 / 0.7, against(find("load", ""), "API", Of::Docker, "API")),
+        (
+            "private memory beside a container, times as small",
+            2.0,
+            against(find("memory", "its shim"), "private", Of::Docker, "private"),
+        ),
+        ("idle daemon without a swarm (PSS), times as small", 4.0, against(find("alone", ""), pss, Of::Docker, pss)),
+        ("daemon start to API, times as fast", 5.0, against(find("start", ""), "again", Of::Docker, "again")),
+        (
+            "100 MB of logs read back, times as fast",
+            1.0,
+            against(find("logs", "read back"), "json-file", Of::Docker, "json-file"),
+        ),
     ];
     goals.into_iter().map(|(what, at_least, got)| Goal { what, at_least, got }).collect()
 }
@@ -54,7 +78,7 @@ pub fn print(goals: &[Goal]) {
         match g.got {
             Some(got) => {
                 let verdict = if got >= g.at_least { "reached" } else { "MISSED" };
-                println!("  {:56} {got:>7.2}  (goal {})  {verdict}", g.what, g.at_least);
+                println!("  {:56} {got:>7.2}  (goal {:.2})  {verdict}", g.what, g.at_least);
             }
             None => println!("  {:56} {:>7}  (goal {})", g.what, "–", g.at_least),
         }

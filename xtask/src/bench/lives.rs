@@ -108,15 +108,7 @@ pub fn memory(bench: &Bench, engines: &[&Engine]) -> Vec<Figure> {
     let mut busy = figure("A node's daemon with 25 containers");
     let mut each = figure("Beside each container: its shim");
     for engine in engines {
-        std::thread::sleep(SETTLE);
-        let nodes = engine.nodes.len() as f64;
-        let daemon = |figure: &mut Figure| {
-            let held = memory::of(engine).get("daemon").copied().unwrap_or_default();
-            let value = |v: f64| if held.processes > 0 { Ok(v / nodes / MEGABYTE) } else { Err(no_process()) };
-            figure.add("proportional (PSS)", engine.of, value(held.pss));
-            figure.add("private", engine.of, value(held.private));
-        };
-        daemon(&mut idle);
+        add_daemon(&mut idle, engine);
         let service = match engine.create(&wanted("bench-memory", CONTAINERS)) {
             Ok(service) => service,
             Err(e) => {
@@ -125,8 +117,7 @@ pub fn memory(bench: &Bench, engines: &[&Engine]) -> Vec<Figure> {
             }
         };
         let up = engine.running(&service, CONTAINERS, Duration::from_millis(100));
-        std::thread::sleep(SETTLE);
-        daemon(&mut busy);
+        add_daemon(&mut busy, engine);
         let shims = memory::of(engine).get("shim").copied().unwrap_or_default();
         let value = |v: f64| match &up {
             Ok(_) if shims.processes > 0 => Ok(v / shims.processes as f64 / MEGABYTE),
@@ -143,6 +134,16 @@ pub fn memory(bench: &Bench, engines: &[&Engine]) -> Vec<Figure> {
         f.rows.sort_by_key(|r| (r.of == Of::Shoal, r.name != "proportional (PSS)"));
     }
     vec![bench.end(idle), busy, each]
+}
+
+/// Adds what a node's daemon holds, once it has come to rest.
+pub fn add_daemon(figure: &mut Figure, engine: &Engine) {
+    std::thread::sleep(SETTLE);
+    let nodes = engine.nodes.len() as f64;
+    let held = memory::of(engine).get("daemon").copied().unwrap_or_default();
+    let value = |v: f64| if held.processes > 0 { Ok(v / nodes / MEGABYTE) } else { Err(no_process()) };
+    figure.add("proportional (PSS)", engine.of, value(held.pss));
+    figure.add("private", engine.of, value(held.private));
 }
 
 fn no_process() -> anyhow::Error {

@@ -7,10 +7,12 @@ mod goals;
 mod ground;
 mod lab;
 mod lives;
+mod lone;
 mod memory;
 mod peer;
 mod priority;
 mod road;
+mod stand;
 
 use crate::{prerequisites, program};
 use anyhow::{Context, Result, bail};
@@ -24,12 +26,29 @@ use std::path::{Path, PathBuf};
 const NO_BALANCER: &str = "not possible on this kernel (no IPVS)";
 /// On a disk: both engines keep their data below it.
 const WORK: &str = "/var/lib/shoal-bench";
-const NAMES: [&str; 8] = ["throughput", "round-trip", "connections", "mesh", "dns", "create", "run", "memory"];
+/// What two nodes of each engine are needed for.
+const SWARM: [&str; 8] = ["throughput", "round-trip", "connections", "mesh", "dns", "create", "run", "memory"];
+const NAMES: [&str; 14] = [
+    "throughput",
+    "round-trip",
+    "connections",
+    "mesh",
+    "dns",
+    "create",
+    "run",
+    "memory",
+    "start",
+    "alone",
+    "parallel",
+    "exec",
+    "load",
+    "logs",
+];
 
 /// What to measure, and against whom.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Only this (repeatable): throughput, round-trip, connections, mesh, dns, create, run, memory.
+    /// Only this (repeatable).
     #[arg(long, value_parser = NAMES)]
     only: Vec<String>,
     /// One short round: shows that it works, not how fast.
@@ -143,7 +162,18 @@ pub fn run(root: &Path, options: Options) -> Result<()> {
 fn measure(bench: &Bench, work: &Path, archive: &[u8], with_peer: bool) -> Result<Vec<Figure>> {
     // Dropped in the opposite order: first the engines, then the ground, last the priority.
     let _priority = Priority::take();
-    let _ground = ground::Ground::lay(if with_peer { 4 } else { 2 }, &bench.load, &bench.cpu)?;
+    let _ground = ground::Ground::lay(6, &bench.load, &bench.cpu)?;
+    let mut figures = Vec::new();
+    if bench.wants_any(&lone::KEYS) {
+        figures = lone::figures(bench, [5, 6], work, archive, with_peer)?;
+    }
+    if bench.wants_any(&SWARM) {
+        figures.extend(swarms(bench, work, archive, with_peer)?);
+    }
+    Ok(figures)
+}
+
+fn swarms(bench: &Bench, work: &Path, archive: &[u8], with_peer: bool) -> Result<Vec<Figure>> {
     let mut engines: Vec<Engine> = Vec::new();
     let _peer = if with_peer {
         eprintln!("… two nodes with dockerd");
