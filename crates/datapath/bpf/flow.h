@@ -68,31 +68,81 @@ static __always_inline int is_finished(struct flow *f)
 	return (f->flags & FLOW_CLOSED) || ((f->flags & FLOW_FIN) && (f->flags & FLOW_PEER_FIN));
 }
 
-/* A FIN or RST in one direction, noted in both entries. */
-static __noinline void note_close(struct packet *p, struct flow *f)
+/* The number that acknowledges the FIN of this packet. */
+static __always_inline __be32 fin_end(struct __sk_buff *skb, struct packet *p, __be32 seq)
 {
-	__u8 own = (p->tcp_flags & TCP_RST) ? FLOW_RST : FLOW_FIN;
-	__u8 peer = own << 2;
+	__be16 total = 0;
+	__u8 offset = 0;
+	if (bpf_skb_load_bytes(skb, p->v6 ? L3 + 4 : L3 + 2, &total, 2) ||
+	    bpf_skb_load_bytes(skb, p->l4 + 12, &offset, 1))
+		return 0;
+	__u32 headers = p->l4 - L3 - (p->v6 ? 40 : 0) + (offset >> 4) * 4;
+	return bpf_htonl(bpf_ntohl(seq) + bpf_ntohs(total) - headers + 1);
+}
+
+/* The end of a connection, as far as this packet tells. Each side's FIN is noted in both entries, with the number that
+ * acknowledges it; when both are acknowledged, or at a reset from within a network, nothing can follow, and both entries
+ * go at once: new connections find warm memory instead of pushing old entries out. A reset that comes from outside may
+ * be anybody's, and is only noted. Returns the entry that says where this packet goes. */
+static __noinline struct flow *note_close(struct __sk_buff *skb, struct packet *p, struct flow *f)
+{
 	struct scratch *s = scratch();
-	if (!s)
-		return;
 	struct flow *other;
-	if (f->flags & FLOW_REPLY)
-		reversed(&s->other_key, &f->to, p->key.proto, f->origin_scope, f->origin_side);
-	else
-		reversed(&s->other_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
-	other = bpf_map_lookup_elem(&flows, &s->other_key);
+	__be32 numbers[2] = {};
+	int rst = p->tcp_flags & TCP_RST, ended = 0;
+	if (!s)
+		return f;
+	if (f->road != ROAD_TRACK) {
+		if (f->flags & FLOW_REPLY)
+			reversed(&s->other_key, &f->to, p->key.proto, f->origin_scope, f->origin_side);
+		else
+			reversed(&s->other_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
+		other = bpf_map_lookup_elem(&flows, &s->other_key);
+	} else {
+		other = 0;
+	}
 	/* Whichever entry knows the backend's slot gives the place back, once. */
 	struct flow *forward = (f->flags & FLOW_REPLY) ? other : f;
 	int was = forward ? is_finished(forward) : 1;
-	f->flags |= own;
+	if (rst) {
+		f->flags |= FLOW_RST;
+		if (other)
+			other->flags |= FLOW_PEER_RST;
+		ended = p->key.side == SIDE_OVERLAY;
+	} else if (other && !p->frag && !bpf_skb_load_bytes(skb, p->l4 + 4, numbers, 8)) {
+		if ((f->flags & FLOW_PEER_FIN) && numbers[1] == other->fin_end)
+			f->flags |= FLOW_ACKED;
+		if (p->tcp_flags & TCP_FIN) {
+			f->flags |= FLOW_FIN;
+			other->flags |= FLOW_PEER_FIN;
+			f->fin_end = fin_end(skb, p, numbers[0]);
+		}
+		ended = (f->flags & FLOW_ACKED) && (other->flags & FLOW_ACKED);
+	} else if (p->tcp_flags & TCP_FIN) {
+		f->flags |= FLOW_FIN;
+		/* Nothing is translated here that could still be on its way. */
+		ended = f->road == ROAD_TRACK && is_finished(f);
+	}
+	if (!was && forward && forward->slot != NO_SLOT && is_finished(forward)) {
+		struct slot *slot = bpf_map_lookup_elem(&slots, &forward->slot);
+		if (slot && slot->generation == forward->generation)
+			__sync_fetch_and_add(&slot->live, -1);
+	}
+	if (!ended)
+		return f;
+	/* Its memory may be another flow's as soon as it is removed. */
+	s->forward = *f;
+	bpf_map_delete_elem(&flows, &p->key);
 	if (other)
-		other->flags |= peer;
-	if (was || !forward || forward->slot == NO_SLOT || !is_finished(forward))
-		return;
-	struct slot *slot = bpf_map_lookup_elem(&slots, &forward->slot);
-	if (slot && slot->generation == forward->generation)
-		__sync_fetch_and_add(&slot->live, -1);
+		bpf_map_delete_elem(&flows, &s->other_key);
+	return &s->forward;
+}
+
+/* Whether a packet of this flow may be about its end. */
+static __always_inline int is_closing(struct packet *p, struct flow *f)
+{
+	return p->key.proto == IPPROTO_TCP && ((p->tcp_flags & (TCP_FIN | TCP_RST)) ||
+					       (f->flags & (FLOW_PEER_FIN | FLOW_ACKED)) == FLOW_PEER_FIN);
 }
 
 static __always_inline int is_stale(struct flow *f, __u8 proto, __u64 now)
@@ -129,14 +179,11 @@ static __always_inline int follow(struct __sk_buff *skb, struct packet *p, struc
 	}
 	if (now - f->seen_ns > SECOND)
 		f->seen_ns = now;
-	if (p->tcp_flags & (TCP_FIN | TCP_RST | TCP_SYN)) {
-		if (p->key.proto == IPPROTO_TCP) {
-			if (p->tcp_flags & (TCP_FIN | TCP_RST))
-				note_close(p, f);
-			else if (f->road == ROAD_UPLINK || f->road == ROAD_ENTRY)
-				clamp_segment_size(skb, p);
-		}
-	}
+	if (is_closing(p, f))
+		f = note_close(skb, p, f);
+	else if (p->key.proto == IPPROTO_TCP && (p->tcp_flags & TCP_SYN) &&
+		 (f->road == ROAD_UPLINK || f->road == ROAD_ENTRY))
+		clamp_segment_size(skb, p);
 	__u8 road = f->road;
 	if (road == ROAD_TRACK)
 		return to_endpoint(skb, p, &p->key.dst, p->key.scope, transit);
@@ -231,8 +278,11 @@ static __noinline int note_direct(struct packet *p)
 	if (!f)
 		return 0;
 	if (p->tcp_flags & (TCP_RST | TCP_FIN)) {
-		if (f->road == ROAD_TRACK)
-			f->flags |= (p->tcp_flags & TCP_RST) ? FLOW_PEER_RST : FLOW_PEER_FIN;
+		if (f->road != ROAD_TRACK)
+			return 0;
+		f->flags |= FLOW_PEER_FIN;
+		if ((p->tcp_flags & TCP_RST) || is_finished(f))
+			bpf_map_delete_elem(&flows, &s->other_key);
 		return 0;
 	}
 	if (p->tcp_flags & TCP_ACK)

@@ -113,6 +113,7 @@ enum road {
 #define FLOW_PEER_FIN 4 /* closed by the other side */
 #define FLOW_PEER_RST 8
 #define FLOW_REPLY 16   /* translates replies; the other entry is the reversed `to` */
+#define FLOW_ACKED 32   /* this direction's sender has acknowledged the other side's FIN */
 #define FLOW_CLOSED (FLOW_RST | FLOW_PEER_RST)
 
 struct flow {
@@ -126,7 +127,7 @@ struct flow {
 	__u8 origin_side; /* of a reply: side and scope of its forward entry */
 	__u8 pad;
 	__u32 origin_scope;
-	__u32 pad2;
+	__be32 fin_end; /* what acknowledges this direction's FIN */
 	__u64 seen_ns;
 };
 

@@ -159,7 +159,7 @@ pub struct Flow {
     pub origin_side: u8,
     pub pad: u8,
     pub origin_scope: u32,
-    pub pad2: u32,
+    pub fin_end: [u8; 4],
     pub seen_ns: u64,
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It is derived from [`Tables`] on a manager, sent as one snapshot and then as deltas, and applied whole by the node.
 //! It is a statement of what shall be, never of what a node has seen; liveness ([`PeerView::alive`]) only masks.
+use crate::balance::Balance;
 use crate::endpoint::{Protocol, PublishMode, ResolutionMode};
 use crate::object::*;
 use crate::spec::{Labels, NetworkTarget};
@@ -86,6 +87,9 @@ pub struct ServiceView {
     /// network, each one's own tasks get their own service.
     #[serde(default)]
     pub stack: Option<String>,
+    /// How connections to the virtual addresses and the mesh ports are spread.
+    #[serde(default)]
+    pub balance: Balance,
 }
 
 /// A port of the routing mesh.
@@ -368,6 +372,8 @@ impl ServiceView {
             resolution: service.spec.endpoint.as_ref().map(|e| e.mode).unwrap_or_default(),
             ports,
             stack: service.spec.labels.get("com.docker.stack.namespace").cloned(),
+            // Checked where the spec was accepted.
+            balance: Balance::from_labels(&service.spec.labels).unwrap_or_default(),
         })
     }
 }

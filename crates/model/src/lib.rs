@@ -6,6 +6,7 @@
 //! `wire::engine` and are converted by hand there.
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod directory;
 pub mod endpoint;
 pub mod id;
@@ -16,6 +17,7 @@ pub mod tables;
 pub mod task_state;
 pub mod time;
 
+pub use balance::{Balance, BalanceError, BalancePolicy};
 pub use directory::{
     Directory, DirectoryDelta, EndpointState, EndpointView, NetworkAttrs, NetworkView, PeerView, ServiceView,
 };

@@ -54,6 +54,7 @@ impl Scene {
         let service = |vip: &str, ports| ServiceView {
             name: "data_web".into(),
             stack: None,
+                balance: Default::default(),
             aliases: vec!["web".into()],
             vips: vec![ip(vip)],
             resolution: ResolutionMode::Vip,
@@ -288,4 +289,36 @@ fn live_connections_are_counted_and_leaving_leaves_nothing() {
     assert!(m.ns.run(|| std::net::TcpListener::bind("0.0.0.0:4000").is_ok()).unwrap());
     // And in again.
     m.block_on(m.net().enter_swarm(node(1), ip("10.88.0.1"), 4789)).unwrap();
+}
+
+#[test]
+fn a_service_is_balanced_as_it_says_and_a_change_disturbs_nobody() {
+    let mut s = Scene::new();
+    let two = s.run(2, 1, true);
+    let three = s.run(3, 2, true);
+    let client = s.run(9, 1, false);
+    serve(&two, "0.0.0.0:8080", "two");
+    serve(&three, "0.0.0.0:8080", "three");
+    s.apply();
+    let balance = |s: &mut Scene, policy, prefer_local| {
+        for view in s.directory.networks.values_mut() {
+            view.services.get_mut(&web()).unwrap().balance = model::Balance { policy, prefer_local };
+        }
+        s.apply();
+    };
+    assert_eq!(answers(&client, "10.0.1.100:8080", 4), both(), "in turn, unless said otherwise");
+    let held = client.run(|| std::net::TcpStream::connect("10.0.1.100:8080").unwrap()).unwrap();
+    balance(&mut s, model::BalancePolicy::Source, false);
+    assert_eq!(answers(&client, "10.0.1.100:8080", 12).len(), 1);
+    assert_eq!(answers(&s.switch.ns, "10.88.0.1:4000", 12).len(), 1);
+    balance(&mut s, model::BalancePolicy::Random, true);
+    assert_eq!(answers(&client, "10.0.1.100:8080", 12), ["two".to_owned()].into(), "the client's node");
+    assert_eq!(answers(&s.switch.ns, "10.88.0.2:4000", 12), ["three".to_owned()].into(), "the entry node");
+    balance(&mut s, model::BalancePolicy::RoundRobin, false);
+    assert_eq!(answers(&client, "10.0.1.100:8080", 4), both());
+    // The connection that was open all the time still is.
+    let mut text = String::new();
+    held.set_read_timeout(Some(std::time::Duration::from_secs(3))).unwrap();
+    std::io::Read::read_to_string(&mut &held, &mut text).unwrap();
+    assert!(text.ends_with(" 10.0.1.9"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! What a spec must be. Texts are swarmkit's (`manager/controlapi`).
 use super::invalid;
 use model::{
-    ContainerSpec, EndpointSpec, FileTarget, PublishMode, ResolutionMode, ResourceRequirements, Resources, ServiceMode,
+    Balance, ContainerSpec, EndpointSpec, FileTarget, PublishMode, ResolutionMode, ResourceRequirements, Resources, ServiceMode,
     ServiceSpec, UpdateConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +15,7 @@ const BLOB_NAME_MAX: usize = 64;
 /// Everything about a service that needs no look at the tables.
 pub fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
     service_name(&spec.name)?;
+    Balance::from_labels(&spec.labels).map_err(|e| invalid(e.to_string()))?;
     resources(&spec.task.resources)?;
     for constraint in &spec.task.placement.constraints {
         constraint.parse::<planner::Constraint>().map_err(|e| invalid(e.to_string()))?;

@@ -8,7 +8,7 @@
 //! | on a dead node | no | no | no (reset at the next packet) |
 use datapath::{Backend, BackendState, Desired, Endpoint, MeshPort, Policy, Service};
 use model::directory::{NetworkView, ServiceView};
-use model::{Directory, EndpointState, NetworkId, NodeId, Protocol, ServiceId};
+use model::{BalancePolicy, Directory, EndpointState, NetworkId, NodeId, Protocol, ServiceId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -119,7 +119,8 @@ impl Scope<'_> {
         for (id, service) in &self.view.services {
             for vip in &service.vips {
                 let backends = self.backends(id, *vip);
-                let s = Service { policy: Policy::RoundRobin, prefer_local: false, backends };
+                let (policy, prefer_local) = (policy(service), service.balance.prefer_local);
+                let s = Service { policy, prefer_local, backends };
                 d.services.insert((self.view.attrs.vni, *vip), s);
             }
         }
@@ -132,13 +133,22 @@ impl Scope<'_> {
             for port in service.ports.iter().filter(|p| carried(p.protocol)) {
                 let mesh = MeshPort {
                     target_port: port.target,
-                    policy: Policy::RoundRobin,
-                    prefer_local: false,
+                    policy: policy(service),
+                    prefer_local: service.balance.prefer_local,
                     backends: self.backends(id, like),
                 };
                 d.mesh.insert((port.protocol, port.published), mesh);
             }
         }
+    }
+}
+
+fn policy(service: &ServiceView) -> Policy {
+    match service.balance.policy {
+        BalancePolicy::RoundRobin => Policy::RoundRobin,
+        BalancePolicy::LeastConnections => Policy::LeastConnections,
+        BalancePolicy::Source => Policy::Source,
+        BalancePolicy::Random => Policy::Random,
     }
 }
 

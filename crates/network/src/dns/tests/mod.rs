@@ -79,6 +79,7 @@ fn service(name: &str, aliases: &[&str], vip: &str, stack: Option<&str>) -> Serv
         resolution: ResolutionMode::Vip,
         ports: vec![],
         stack: stack.map(Into::into),
+        balance: Default::default(),
     }
 }
 

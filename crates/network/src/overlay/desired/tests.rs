@@ -46,6 +46,7 @@ fn sample(ingress: bool) -> (Directory, LocalState, ServiceId, NetworkId) {
             ServiceView {
                 name: "web".into(),
                 stack: None,
+                balance: Default::default(),
                 aliases: vec![],
                 vips: vec![ip("10.0.1.2")],
                 resolution: ResolutionMode::Vip,
@@ -152,4 +153,22 @@ fn an_encrypted_network_never_leaves_in_clear() {
 fn the_same_directory_is_the_same_road() {
     let (directory, local, ..) = sample(true);
     assert_eq!(desired(&directory, &local), desired(&directory.clone(), &local.clone()));
+}
+
+#[test]
+fn the_service_says_how_it_is_balanced() {
+    let (mut directory, local, service, network) = sample(true);
+    for (wish, policy) in [
+        (BalancePolicy::RoundRobin, Policy::RoundRobin),
+        (BalancePolicy::LeastConnections, Policy::LeastConnections),
+        (BalancePolicy::Source, Policy::Source),
+        (BalancePolicy::Random, Policy::Random),
+    ] {
+        let view = directory.networks.get_mut(&network).unwrap().services.get_mut(&service).unwrap();
+        view.balance = model::Balance { policy: wish, prefer_local: wish == BalancePolicy::Source };
+        let d = desired(&directory, &local);
+        let (vip, mesh) = (&d.services[&(4097, ip("10.0.1.2"))], &d.mesh[&(Protocol::Tcp, 4000)]);
+        assert_eq!((vip.policy, mesh.policy), (policy, policy));
+        assert_eq!((vip.prefer_local, mesh.prefer_local), (policy == Policy::Source, policy == Policy::Source));
+    }
 }
