@@ -49,7 +49,8 @@ fn main() {
     }
     w.services.push((NET, ip("10.0.1.200"), service(&["10.0.1.4"])));
     w.apply();
-    let serve = || Command::new("nice").args(["-n", "-20", &load, "-c", "1", "serve", "9000"]).stdin(Stdio::null()).spawn();
+    let serve =
+        || Command::new("nice").args(["-n", "-20", &load, "-c", "1", "serve", "9000"]).stdin(Stdio::null()).spawn();
     let mut server = w.containers[1].ns.run(serve).unwrap().unwrap();
     let client = &w.containers[0].ns;
     let (mut direct, mut balanced, mut ratios) = (Vec::new(), Vec::new(), Vec::new());

@@ -111,6 +111,7 @@ fn a_balanced_address_gives_places_back() {
     let map = w.nodes[0].pins.join("v1/slots");
     let out = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(map).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
-    let lives: Vec<i64> = text.split("\"live\":").skip(1).map(|t| t.split('}').next().unwrap().parse().unwrap()).collect();
+    let lives: Vec<i64> =
+        text.split("\"live\":").skip(1).map(|t| t.split('}').next().unwrap().parse().unwrap()).collect();
     assert!(!lives.is_empty() && lives.iter().all(|n| *n == 0), "{:?}", lives.iter().filter(|n| **n != 0).count());
 }

@@ -54,7 +54,7 @@ impl Scene {
         let service = |vip: &str, ports| ServiceView {
             name: "data_web".into(),
             stack: None,
-                balance: Default::default(),
+            balance: Default::default(),
             aliases: vec!["web".into()],
             vips: vec![ip(vip)],
             resolution: ResolutionMode::Vip,

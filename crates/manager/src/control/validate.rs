@@ -1,8 +1,8 @@
 //! What a spec must be. Texts are swarmkit's (`manager/controlapi`).
 use super::invalid;
 use model::{
-    Balance, ContainerSpec, EndpointSpec, FileTarget, PublishMode, ResolutionMode, ResourceRequirements, Resources, ServiceMode,
-    ServiceSpec, UpdateConfig,
+    Balance, ContainerSpec, EndpointSpec, FileTarget, PublishMode, ResolutionMode, ResourceRequirements, Resources,
+    ServiceMode, ServiceSpec, UpdateConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Refusal;
