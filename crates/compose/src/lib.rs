@@ -7,7 +7,8 @@
 //! ```
 //! Names of networks, secrets and configs inside services are left as names ([`StackService::resolve`]), because only
 //! the swarm knows their ids. Deviations from Docker, all on purpose: `restart` is honoured (also `"no"`), so are the
-//! short `tmpfs` key, `ipv4_address` and the whole of `ipam`.
+//! short `tmpfs` key, `ipv4_address`, the whole of `ipam`, a port's address, `depends_on`, `security_opt` and
+//! `network_mode`; what of them cannot be honoured is refused.
 #![forbid(unsafe_code)]
 
 mod amount;
@@ -120,6 +121,30 @@ pub struct StackService {
     pub secrets: Vec<FileUse>,
     /// Its configs, by name.
     pub configs: Vec<FileUse>,
+    /// What it waits for when it is made.
+    pub depends_on: Vec<Dependency>,
+}
+
+/// A service that must have come so far before another is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// Short name.
+    pub service: String,
+    /// How far.
+    pub condition: Condition,
+    /// Whether it must be in the stack.
+    pub required: bool,
+}
+
+/// How far a service must have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// A task runs, or has run to its end.
+    Started,
+    /// All tasks run; those with a health check are healthy.
+    Healthy,
+    /// All tasks have ended without a failure.
+    Completed,
 }
 
 /// A service on a network.
@@ -200,6 +225,7 @@ pub fn load(sources: &[Source], around: &Surroundings<'_>) -> Result<Stack, Comp
         files.push(tree);
     }
     let warnings = schema::warnings(&files);
+    merge::same_version(&files, sources)?;
     let whole = merge::all(files);
     let mut stack = convert::stack(&whole, around).map_err(|e| e.in_file(sources))?;
     stack.warnings.splice(0..0, warnings);
@@ -222,6 +248,7 @@ pub fn config(sources: &[Source], env: Option<Environment<'_>>) -> Result<String
         }
         files.push(tree);
     }
+    merge::same_version(&files, sources)?;
     serde_yaml_ng::to_string(&merge::all(files))
         .map_err(|e| ComposeError::Syntax { file: first.name.clone(), message: e.to_string() })
 }

@@ -1,6 +1,29 @@
 //! Several files → one tree: scalars and commands of later files replace, mappings are merged, lists grow, and entries
-//! that mean the same thing (a port, a mount point, a secret, a variable) replace each other.
+//! that mean the same thing (a port, a mount point, a secret, a variable) replace each other. As Docker merges, but for
+//! two ports with one number and different protocols, of which Docker loses one.
+use crate::convert::{NEWEST, port};
+use crate::error::Place;
+use crate::{ComposeError, Source};
 use serde_yaml_ng::{Mapping, Value};
+
+/// Files of different schemas are not merged.
+pub(crate) fn same_version(files: &[Value], sources: &[Source]) -> Result<(), ComposeError> {
+    let version = |file: &Value| match text(file.get("version")) {
+        v if v.is_empty() || v == "3" => NEWEST.to_owned(),
+        v => v,
+    };
+    let Some(first) = files.first().map(version) else { return Ok(()) };
+    for (file, source) in files.iter().zip(sources) {
+        let own = version(file);
+        if own != first {
+            return Err(ComposeError::Value {
+                place: Place::in_source(source, "version"),
+                message: format!("version mismatched between two composefiles : {first} and {own}"),
+            });
+        }
+    }
+    Ok(())
+}
 
 pub(crate) fn all(files: Vec<Value>) -> Value {
     let mut files = files.into_iter();
@@ -18,6 +41,8 @@ pub(crate) fn all(files: Vec<Value>) -> Value {
                         }
                     }
                 }
+                // An empty section takes nothing away.
+                (Some(_), Value::Null) => {}
                 (_, value) => drop(whole.insert(section, value)),
             }
         }
@@ -37,7 +62,11 @@ fn service(old: &mut Value, new: Value) {
             "environment" | "labels" | "sysctls" => merge_maps(there, value, '='),
             "extra_hosts" => merge_maps(there, value, ':'),
             "networks" => merge_maps(there, value, '\0'),
-            "ports" => by_identity(there, value, port_identity),
+            "ports" => ports(there, value),
+            "depends_on" => depends(there, value),
+            "deploy" => deploy(there, value),
+            "logging" => logging(there, value),
+            "env_file" | "dns" | "dns_search" | "tmpfs" => grow(there, value),
             "volumes" => by_identity(there, value, mount_identity),
             "secrets" | "configs" => by_identity(there, value, source_identity),
             "command" | "entrypoint" => *there = value,
@@ -112,19 +141,65 @@ fn text(value: Option<&Value>) -> String {
     }
 }
 
-fn port_identity(port: &Value) -> String {
-    match port {
-        Value::Mapping(p) => {
-            let protocol = text(p.get("protocol"));
-            let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol };
-            format!("{}:{}/{protocol}", text(p.get("published")), text(p.get("target")))
+/// A port of a later file takes the place of one with the same number outside, or without one the same inside.
+fn ports(old: &mut Value, new: Value) {
+    let (Value::Sequence(before), Value::Sequence(new)) = (&mut *old, new) else { return };
+    *before = port::one_by_one(std::mem::take(before));
+    by_identity(old, Value::Sequence(port::one_by_one(new)), |port| {
+        let protocol = text(port.get("protocol"));
+        let protocol = if protocol.is_empty() { "tcp" } else { &protocol };
+        match text(port.get("published")).as_str() {
+            "" | "0" => format!(":{}/{protocol}", text(port.get("target"))),
+            published => format!("{published}/{protocol}"),
         }
-        other => {
-            let short = text(Some(other));
-            let with_protocol = if short.contains('/') { short } else { format!("{short}/tcp") };
-            if with_protocol.contains(':') { with_protocol } else { format!(":{with_protocol}") }
+    });
+}
+
+fn deploy(old: &mut Value, new: Value) {
+    let (Value::Mapping(old), Value::Mapping(new)) = (old, new) else { return };
+    for (key, value) in new {
+        match old.get_mut(&key) {
+            Some(there) if key == "labels" => merge_maps(there, value, '='),
+            Some(there) => deep(there, value),
+            None => drop(old.insert(key, value)),
         }
     }
+}
+
+/// Options belong to their driver: those of another one are dropped with it.
+fn logging(old: &mut Value, new: Value) {
+    let (before, after) = (text(old.get("driver")), text(new.get("driver")));
+    if before == after || before.is_empty() || after.is_empty() { deep(old, new) } else { *old = new }
+}
+
+/// One text or a list of them: a list, and longer.
+fn grow(old: &mut Value, new: Value) {
+    let list = |value: Value| match value {
+        Value::Sequence(items) => items,
+        Value::Null => Vec::new(),
+        one => vec![one],
+    };
+    let mut all = list(std::mem::take(old));
+    all.extend(list(new));
+    *old = Value::Sequence(all);
+}
+
+/// Lists of names become mappings as soon as one of the files has conditions.
+fn depends(old: &mut Value, new: Value) {
+    if old.is_sequence() && new.is_sequence() {
+        return deep(old, new);
+    }
+    let conditions = |value: Value| match value {
+        Value::Sequence(names) => {
+            let started: Mapping = [("condition".into(), "service_started".into())].into_iter().collect();
+            names.into_iter().map(|name| (name, Value::Mapping(started.clone()))).collect()
+        }
+        Value::Mapping(map) => map,
+        _ => Mapping::new(),
+    };
+    let mut all = conditions(std::mem::take(old));
+    all.extend(conditions(new));
+    *old = Value::Mapping(all);
 }
 
 fn mount_identity(mount: &Value) -> String {

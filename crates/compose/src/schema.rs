@@ -37,7 +37,7 @@ const SERVICE: Shape = Keys(&[
     ("configs", List(&FILE_USE)),
     ("container_name", Any),
     ("credential_spec", Keys(&[("config", Any), ("file", Any), ("registry", Any)])),
-    ("depends_on", Any),
+    ("depends_on", Each(&Keys(&[("condition", Any), ("required", Any), ("restart", Any)]))),
     ("deploy", DEPLOY),
     ("devices", Any),
     ("dns", Any),
@@ -74,7 +74,17 @@ const SERVICE: Shape = Keys(&[
     ("networks", Each(&Keys(&[("aliases", Any), ("driver_opts", Any), ("ipv4_address", Any), ("ipv6_address", Any)]))),
     ("oom_score_adj", Any),
     ("pid", Any),
-    ("ports", List(&Keys(&[("name", Any), ("mode", Any), ("target", Any), ("published", Any), ("protocol", Any)]))),
+    (
+        "ports",
+        List(&Keys(&[
+            ("name", Any),
+            ("mode", Any),
+            ("target", Any),
+            ("published", Any),
+            ("protocol", Any),
+            ("host_ip", Any),
+        ])),
+    ),
     ("privileged", Any),
     ("read_only", Any),
     ("restart", Any),
@@ -264,7 +274,8 @@ pub(crate) fn forbid(_source: &Source, tree: &Value) -> Result<(), ComposeError>
     if found.is_empty() { Ok(()) } else { Err(ComposeError::Forbidden(found)) }
 }
 
-const UNSUPPORTED: [&str; 15] = [
+/// What loosens a container's walls or only moves it about: leaving it out takes no protection away.
+const UNSUPPORTED: [&str; 12] = [
     "build",
     "cgroup_parent",
     "cgroupns_mode",
@@ -274,12 +285,9 @@ const UNSUPPORTED: [&str; 15] = [
     "ipc",
     "links",
     "mac_address",
-    "network_mode",
     "pid",
     "privileged",
-    "security_opt",
     "shm_size",
-    "userns_mode",
 ];
 
 const DEPRECATED: [(&str, &str); 2] = [

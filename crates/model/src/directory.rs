@@ -101,6 +101,9 @@ pub struct MeshPort {
     pub published: u16,
     /// Inside.
     pub target: u16,
+    /// Only at this address; `None`: at all addresses of a node.
+    #[serde(default)]
+    pub host_ip: Option<IpAddr>,
 }
 
 /// A task or attached container on one network.
@@ -360,7 +363,12 @@ impl ServiceView {
             .ports
             .iter()
             .filter(|p| mesh && p.publish_mode == PublishMode::Ingress)
-            .map(|p| MeshPort { protocol: p.protocol, published: p.published_port, target: p.target_port })
+            .map(|p| MeshPort {
+                protocol: p.protocol,
+                published: p.published_port,
+                target: p.target_port,
+                host_ip: p.host_ip,
+            })
             .collect();
         if attached.is_none() && ports.is_empty() {
             return None;

@@ -76,6 +76,9 @@ pub struct PortConfig {
     pub published_port: u16,
     /// Mesh or host.
     pub publish_mode: PublishMode,
+    /// Only at this address of each node that has it; `None`: at all of them.
+    #[serde(default)]
+    pub host_ip: Option<IpAddr>,
 }
 
 /// How the service's name resolves.

@@ -60,7 +60,7 @@ impl Scene {
             resolution: ResolutionMode::Vip,
             ports,
         };
-        let port = |protocol| MeshPort { protocol, published: 4000, target: 8080 };
+        let port = |protocol| MeshPort { protocol, published: 4000, target: 8080, host_ip: None };
         let view = |attrs, vip: &str, lb: [&str; 2], ports| NetworkView {
             attrs,
             node_addrs: [(node(1), ip(lb[0])), (node(2), ip(lb[1]))].into(),
@@ -266,7 +266,14 @@ fn live_connections_are_counted_and_leaving_leaves_nothing() {
         protocol: Protocol::Tcp,
         published: 4001,
         target: 8080,
+        host_ip: None,
     });
+    // One that is published at one address only is served there and nowhere else.
+    for (published, host_ip) in [(4002, "127.0.0.1"), (4003, "10.88.0.1"), (4004, "10.88.0.77")] {
+        let host_ip = Some(host_ip.parse().unwrap());
+        let port = MeshPort { protocol: Protocol::Tcp, published, target: 8080, host_ip };
+        view.services.get_mut(&web()).unwrap().ports.push(port);
+    }
     let thief = m.ns.run(|| std::net::TcpListener::bind("0.0.0.0:4001").unwrap()).unwrap();
     s.apply();
     let m = &s.machines[0];
@@ -275,6 +282,11 @@ fn live_connections_are_counted_and_leaving_leaves_nothing() {
     drop(thief);
     assert_eq!(m.block_on(m.net().verify()).unwrap().ports_taken, 0);
     assert!(ask(&m.ns, "127.0.0.1:4001").unwrap().starts_with("two "));
+    assert!(ask(&m.ns, "127.0.0.1:4002").unwrap().starts_with("two "));
+    assert!(ask(&s.switch.ns, "10.88.0.1:4002").is_err());
+    assert!(ask(&s.switch.ns, "10.88.0.1:4003").unwrap().starts_with("two "));
+    assert!(ask(&m.ns, "127.0.0.1:4003").is_err());
+    assert!(ask(&s.switch.ns, "10.88.0.1:4004").is_err(), "the address is not this node's");
 
     m.block_on(m.net().disconnect(&container(9), "data")).unwrap();
     let left: Vec<_> = m.net().endpoints(&container(9)).into_iter().map(|e| e.network_name).collect();

@@ -277,7 +277,10 @@ fn body_of(
                 let host_port = if p.published_port == 0 { String::new() } else { p.published_port.to_string() };
                 (
                     format!("{}/{}", p.target_port, p.protocol),
-                    Some(vec![PortBinding { host_ip: String::new(), host_port }]),
+                    Some(vec![PortBinding {
+                        host_ip: p.host_ip.map(|a| a.to_string()).unwrap_or_default(),
+                        host_port,
+                    }]),
                 )
             })
             .collect(),
@@ -384,6 +387,8 @@ fn host_ports(bound: &wire::engine::network::PortMap) -> Vec<PortConfig> {
                 target_port,
                 published_port,
                 publish_mode: PublishMode::Host,
+                host_ip: None,
+                host_ip: None,
             };
             if !all.contains(&config) {
                 all.push(config);

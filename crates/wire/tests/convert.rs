@@ -42,7 +42,7 @@ fn a_full_service_survives_the_round_trip() {
         "Mode":{"Replicated":{"Replicas":5}},
         "UpdateConfig":{"Parallelism":2,"Delay":1,"FailureAction":"rollback","Monitor":9,"MaxFailureRatio":0.5,"Order":"start-first"},
         "RollbackConfig":{"Parallelism":0,"FailureAction":"continue","Order":"stop-first"},
-        "EndpointSpec":{"Mode":"dnsrr","Ports":[{"Name":"p","Protocol":"udp","TargetPort":53,"PublishedPort":5353,"PublishMode":"host"}]}
+        "EndpointSpec":{"Mode":"dnsrr","Ports":[{"Name":"p","Protocol":"udp","TargetPort":53,"PublishedPort":5353,"PublishMode":"host","HostIP":"10.0.0.9"}]}
     });
     let model = spec(full).unwrap();
     let shown = convert::service_spec_out(&model);

@@ -1,10 +1,12 @@
 //! Tree → stack. Names get the stack's prefix and everything the stack's label.
+mod depends;
 mod deploy;
 mod environment;
 mod file_object;
 mod mount;
 mod network;
-mod port;
+pub(crate) mod port;
+mod security;
 mod service;
 
 use crate::read::At;
@@ -38,6 +40,7 @@ pub(crate) fn stack(tree: &Value, around: &Surroundings<'_>) -> Result<Stack, Co
         let service = service::convert(&name, &at, &declared, around, &mut stack)?;
         stack.services.insert(name, service);
     }
+    depends::check(&root, &stack)?;
     // Secrets and configs are made whether or not a service uses them; networks and volumes only when one does.
     for (key, at) in &declared.secrets {
         let (name, secret) = file_object::secret(key, at, around)?;
@@ -49,6 +52,9 @@ pub(crate) fn stack(tree: &Value, around: &Surroundings<'_>) -> Result<Stack, Co
     }
     Ok(stack)
 }
+
+/// The newest schema, also meant by `3` and by no version at all.
+pub(crate) const NEWEST: &str = "3.13";
 
 fn version(root: &At<'_>) -> Result<(), ComposeError> {
     let Some(at) = root.get("version") else { return Ok(()) };

@@ -31,6 +31,25 @@ pub(super) fn uses(
             .collect::<Read<_>>()?,
         Some(map) => map.entries()?,
     };
+    if let Some(mode) = at.get("network_mode") {
+        match mode.text()?.as_str() {
+            "default" => {}
+            _ if at.get("networks").is_some() => {
+                return mode
+                    .wrong("network_mode and networks cannot be combined: one of them says where the service is");
+            }
+            name if PREDEFINED.contains(&name) => {
+                stack.networks.insert(name.to_owned(), StackObject::External);
+                return Ok(vec![NetworkUse { network: name.to_owned(), ..NetworkUse::default() }]);
+            }
+            other => {
+                return mode.wrong(format!(
+                    "network_mode {other:?} cannot be honoured by a swarm, and another network would expose the \
+                     service: none, host, bridge or networks is expected"
+                ));
+            }
+        }
+    }
     if wished.is_empty() {
         wished.push((DEFAULT.to_owned(), At { path: format!("{}.networks", at.path), value: &null }));
     }

@@ -2,23 +2,25 @@
 //!
 //! ```text
 //!  short: [[address:]published[-published]:]target[-target][/protocol]
-//!  long:  {target, published, protocol, mode, name}
+//!  long:  {target, published, protocol, mode, host_ip, name}
 //! ```
 use crate::ComposeError;
 use crate::read::At;
 use model::{PortConfig, Protocol, PublishMode};
+use serde_yaml_ng::{Mapping, Value};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 type Read<T> = Result<T, ComposeError>;
 
-pub(super) fn all(at: Option<&At<'_>>, warnings: &mut Vec<String>) -> Read<Vec<PortConfig>> {
+pub(super) fn all(at: Option<&At<'_>>) -> Read<Vec<PortConfig>> {
     let mut ports = Vec::new();
     for item in at.map(|a| a.items()).transpose()?.unwrap_or_default() {
         if item.value.is_mapping() {
             ports.push(long(&item)?);
         } else {
             let text = item.text()?;
-            match short(&text, warnings) {
+            match short(&text) {
                 Ok(more) => ports.extend(more),
                 Err(why) => return item.wrong(why),
             }
@@ -56,39 +58,88 @@ fn long(at: &At<'_>) -> Read<PortConfig> {
             other => return m.wrong(format!("invalid publish mode value ({other}): must be either ingress or host")),
         },
     };
+    let host_ip = match at.get("host_ip") {
+        None => None,
+        Some(ip) => match address(&ip.text()?) {
+            Ok(address) => address,
+            Err(why) => return ip.wrong(why),
+        },
+    };
     Ok(PortConfig {
         name: at.get("name").map(|n| n.text()).transpose()?.unwrap_or_default(),
         protocol,
         target_port,
         published_port: number("published")?,
         publish_mode,
+        host_ip,
     })
 }
 
-fn short(text: &str, warnings: &mut Vec<String>) -> Result<Vec<PortConfig>, String> {
+/// `None`: every address.
+fn address(text: &str) -> Result<Option<IpAddr>, String> {
+    let bare = text.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        _ if bare.is_empty() => Ok(None),
+        Ok(address) => Ok(Some(address).filter(|a| !a.is_unspecified())),
+        Err(_) => Err(format!("Invalid ip address: {text}")),
+    }
+}
+
+/// The ports of a list one by one and in long form, so that those of two files can be compared. What cannot be read
+/// stays as it is; its error comes later, with its place.
+pub(crate) fn one_by_one(list: Vec<Value>) -> Vec<Value> {
+    let mut out = Vec::new();
+    for item in list {
+        let read = match &item {
+            Value::String(text) => short(text).ok(),
+            Value::Number(n) => short(&n.to_string()).ok(),
+            _ => None,
+        };
+        match read {
+            Some(ports) => out.extend(ports.iter().map(|p| Value::Mapping(as_mapping(p)))),
+            None => out.push(item),
+        }
+    }
+    out
+}
+
+fn as_mapping(port: &PortConfig) -> Mapping {
+    let mut map = Mapping::new();
+    map.insert("mode".into(), if port.publish_mode == PublishMode::Host { "host" } else { "ingress" }.into());
+    map.insert("target".into(), port.target_port.into());
+    if port.published_port != 0 {
+        map.insert("published".into(), port.published_port.into());
+    }
+    map.insert("protocol".into(), port.protocol.as_str().into());
+    if let Some(address) = port.host_ip {
+        map.insert("host_ip".into(), address.to_string().into());
+    }
+    map
+}
+
+fn short(text: &str) -> Result<Vec<PortConfig>, String> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol: Protocol = protocol.parse().map_err(|_| format!("invalid proto: {protocol}"))?;
     let (front, target) = ports.rsplit_once(':').map_or((None, ports), |(f, t)| (Some(f), t));
-    let (address, published) = match front {
-        None => (None, None),
+    let (host, published) = match front {
+        None => ("", None),
         Some(front) => match front.rsplit_once(':') {
-            Some((address, published)) => (Some(address), Some(published)),
-            None => (None, Some(front)),
+            Some((host, published)) => (host, Some(published)),
+            None => ("", Some(front)),
         },
     };
     if target.is_empty() {
         return Err(format!("No port specified: {text}<empty>"));
     }
-    if let Some(address) = address.filter(|a| !a.is_empty()) {
-        let bare = address.trim_start_matches('[').trim_end_matches(']');
-        if bare.parse::<std::net::IpAddr>().is_err() {
-            return Err(format!("Invalid ip address: {address}"));
-        }
-        warnings.push(format!("ignoring IP-address ({text}/{protocol}) service will listen on '0.0.0.0'"));
-    }
+    let host_ip = address(host)?;
     let targets = range(target).ok_or_else(|| format!("Invalid containerPort: {target}"))?;
-    let config =
-        |target_port, published_port| PortConfig { protocol, target_port, published_port, ..PortConfig::default() };
+    let config = |target_port, published_port| PortConfig {
+        protocol,
+        target_port,
+        published_port,
+        host_ip,
+        ..PortConfig::default()
+    };
     let Some(published) = published.filter(|p| !p.is_empty()) else {
         return Ok(targets.map(|t| config(t, 0)).collect());
     };
@@ -117,28 +168,23 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> Result<Vec<String>, String> {
-        let mut warnings = Vec::new();
-        let ports = short(text, &mut warnings)?;
-        let mut all: Vec<_> =
-            ports.iter().map(|p| format!("{}:{}/{}", p.published_port, p.target_port, p.protocol)).collect();
-        all.extend(warnings);
-        Ok(all)
+        let at = |p: &PortConfig| p.host_ip.map(|a| format!("{a} ")).unwrap_or_default();
+        let show = |p: &PortConfig| format!("{}{}:{}/{}", at(p), p.published_port, p.target_port, p.protocol);
+        Ok(short(text)?.iter().map(show).collect())
     }
 
     #[test]
     fn short_ports() {
-        let table: [(&str, &[&str]); 8] = [
+        let table: [(&str, &[&str]); 9] = [
             ("80", &["0:80/tcp"]),
             ("8080:80", &["8080:80/tcp"]),
             ("53:53/udp", &["53:53/udp"]),
             ("3000-3002", &["0:3000/tcp", "0:3001/tcp", "0:3002/tcp"]),
             ("9000-9001:80-81", &["9000:80/tcp", "9001:81/tcp"]),
             ("9000-9001:80", &["9000:80/tcp", "9001:80/tcp"]),
-            (
-                "127.0.0.1:80:81",
-                &["80:81/tcp", "ignoring IP-address (127.0.0.1:80:81/tcp) service will listen on '0.0.0.0'"],
-            ),
-            ("[::1]::81", &["0:81/tcp", "ignoring IP-address ([::1]::81/tcp) service will listen on '0.0.0.0'"]),
+            ("127.0.0.1:80:81", &["127.0.0.1 80:81/tcp"]),
+            ("[::1]::81", &["::1 0:81/tcp"]),
+            ("0.0.0.0:80:81", &["80:81/tcp"]),
         ];
         for (text, wanted) in table {
             assert_eq!(shown(text).unwrap(), wanted, "{text}");

@@ -1,5 +1,5 @@
 //! One service.
-use super::{Declared, deploy, environment, file_object, labelled, mount, network, port, scoped};
+use super::{Declared, depends, deploy, environment, file_object, labelled, mount, network, port, scoped, security};
 use crate::read::At;
 use crate::{ComposeError, LABEL_IMAGE, Stack, StackService, Surroundings};
 use model::{
@@ -28,16 +28,8 @@ pub(super) fn convert(
     let mode = deploy::mode(deploy.as_ref())?;
     let mut labels = labelled(around, deploy::labels(deploy.as_ref())?);
     labels.insert(LABEL_IMAGE.to_owned(), image.clone());
-    let endpoint = EndpointSpec {
-        mode: endpoint_mode(deploy.as_ref())?,
-        ports: port::all(at.get("ports").as_ref(), &mut stack.warnings)?,
-    };
+    let endpoint = EndpointSpec { mode: endpoint_mode(deploy.as_ref())?, ports: port::all(at.get("ports").as_ref())? };
     let container = container(at, image, declared, around, stack)?;
-    if let Some(depends) = at.get("depends_on")
-        && !depends.value.is_sequence()
-    {
-        return depends.shape("must be a list");
-    }
     let networks = network::uses(name, at, &declared.networks, around, stack)?;
     let spec = ServiceSpec {
         name: scoped(around, name),
@@ -59,6 +51,7 @@ pub(super) fn convert(
     Ok(StackService {
         spec,
         networks,
+        depends_on: depends::all(at)?,
         secrets: file_object::uses(at.get("secrets").as_ref(), &declared.secrets, "secret", around)?,
         configs: file_object::uses(at.get("configs").as_ref(), &declared.configs, "config", around)?,
     })
@@ -85,6 +78,7 @@ fn container(
         env: environment::all(at, around)?,
         dir: text(at, "working_dir")?,
         user: text(at, "user")?,
+        privileges: security::privileges(at, around)?,
         init: at.get("init").map(|v| v.flag()).transpose()?,
         stop_signal: text(at, "stop_signal")?,
         tty: flag(at, "tty")?,

@@ -212,15 +212,58 @@ fn secrets_and_configs() {
 
 #[test]
 fn what_is_not_honoured_is_told() {
-    let stack = load(&web(
-        "build: .\ncontainer_name: x\nexpose: [80]\nprivileged: true\ndepends_on: [db]\nports: [\"127.0.0.1:80:80\"]\nrestart: always",
-    ));
+    let stack = load(&web("build: .\ncontainer_name: x\nexpose: [80]\nprivileged: true\nrestart: always"));
     assert_eq!(
         stack.warnings,
         [
             "Ignoring unsupported options: build, privileged",
             "Ignoring deprecated options:\n\ncontainer_name: Setting the container name is not supported.\n\nexpose: Exposing ports is unnecessary - services on the same network can access each other's containers on any port.",
-            "ignoring IP-address (127.0.0.1:80:80/tcp) service will listen on '0.0.0.0'",
         ]
+    );
+}
+
+#[test]
+fn a_port_at_one_address_keeps_it() {
+    let stack = load(&web(
+        "ports:\n  - \"127.0.0.1:8080:80\"\n  - {target: 81, published: 81, host_ip: \"::1\", mode: host}\n  - 0.0.0.0:82:82",
+    ));
+    let ports = &stack.services["web"].spec.endpoint.as_ref().unwrap().ports;
+    let shown: Vec<_> = ports.iter().map(|p| (p.published_port, p.host_ip.map(|a| a.to_string()))).collect();
+    assert_eq!(shown, [(81, Some("::1".into())), (82, None), (8080, Some("127.0.0.1".into()))]);
+    assert!(stack.warnings.is_empty(), "{:?}", stack.warnings);
+}
+
+#[test]
+fn walls_are_honoured() {
+    let c = container(
+        "security_opt: [no-new-privileges:true, seccomp=unconfined, \"apparmor:unconfined\"]\nuserns_mode: host",
+    );
+    let p = c.privileges.unwrap();
+    assert!(p.no_new_privileges);
+    assert_eq!((p.seccomp_mode.as_str(), p.apparmor_mode.as_str()), ("unconfined", "disabled"));
+    let p = container("security_opt: [seccomp:./secret.txt]").privileges.unwrap();
+    assert_eq!((p.seccomp_mode.as_str(), p.seccomp_profile.as_slice()), ("custom", &b"hush"[..]));
+    for mode in ["none", "host", "bridge"] {
+        let stack = load(&web(&format!("network_mode: {mode}")));
+        assert_eq!(stack.services["web"].networks.len(), 1);
+        assert_eq!(stack.services["web"].networks[0].network, mode);
+        assert_eq!(stack.networks.keys().collect::<Vec<_>>(), [mode], "no default network is made");
+    }
+}
+
+#[test]
+fn dependencies_in_both_forms() {
+    let all = |lines: &str| {
+        let text = web(lines) + "  db: {image: db}\n  init: {image: init}\n";
+        let services = load(&text).services;
+        services["web"].depends_on.iter().map(|d| (d.service.clone(), d.condition, d.required)).collect::<Vec<_>>()
+    };
+    use compose::Condition::*;
+    assert_eq!(all("depends_on: [db, init]"), [("db".into(), Started, true), ("init".into(), Started, true)]);
+    assert_eq!(
+        all(
+            "depends_on:\n  db: {condition: service_healthy}\n  init: {condition: service_completed_successfully, required: true}\n  gone: {condition: service_started, required: false}"
+        ),
+        [("db".into(), Healthy, true), ("init".into(), Completed, true), ("gone".into(), Started, false)]
     );
 }

@@ -4,6 +4,7 @@ mod deploying;
 mod malformed;
 mod merging;
 mod no_panic;
+mod real;
 mod tutorial;
 
 use compose::{ComposeError, Source, Stack, Surroundings};

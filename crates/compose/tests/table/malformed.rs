@@ -79,7 +79,37 @@ fn wrong_values_are_told_with_their_place() {
             "services.web.healthcheck: test and disable can't be set at the same time",
         ),
         ("command: \"a 'b\"", "services.web.command: EOF found when expecting closing quote"),
-        ("depends_on: {db: {condition: service_started}}", "services.web.depends_on must be a list"),
+        ("depends_on: db", "services.web.depends_on must be a mapping or a list"),
+        ("depends_on: {db: }", "services.web.depends_on.db must be a mapping"),
+        ("depends_on: {db: {required: false}}", "services.web.depends_on.db condition is required"),
+        (
+            "depends_on: {db: {condition: ready}}",
+            "services.web.depends_on.db.condition: unknown condition \"ready\": service_started, service_healthy or service_completed_successfully is expected",
+        ),
+        (
+            "depends_on: {db: {condition: service_started, restart: true}}",
+            "services.web.depends_on.db: restart is not supported: dependencies are honoured at the first start only",
+        ),
+        ("depends_on: [db]", "services.web.depends_on: service \"web\" depends on undefined service \"db\""),
+        ("depends_on: [web]", "services.web.depends_on: dependency cycle detected: web -> web"),
+        (
+            "network_mode: service:db",
+            "services.web.network_mode: network_mode \"service:db\" cannot be honoured by a swarm, and another network would expose the service: none, host, bridge or networks is expected",
+        ),
+        (
+            "{network_mode: none, networks: [a]}",
+            "services.web.network_mode: network_mode and networks cannot be combined: one of them says where the service is",
+        ),
+        (
+            "security_opt: [\"label:type:x\"]",
+            "services.web.security_opt[0]: security option \"label:type:x\" cannot be honoured, and leaving it out would weaken the container: no-new-privileges, seccomp=unconfined, seccomp=PROFILE.json and apparmor=unconfined are known",
+        ),
+        ("security_opt: [seccomp=no.json]", "services.web.security_opt[0]: /work/app/no.json: entity not found"),
+        (
+            "userns_mode: private",
+            "services.web.userns_mode: user namespace \"private\" is not supported: only \"host\" is; remove the key, or set user, cap_drop or read_only",
+        ),
+        ("ports: [{target: 80, host_ip: nohost}]", "services.web.ports[0].host_ip: Invalid ip address: nohost"),
         ("environment: 5", "services.web.environment must be a mapping or a list"),
         ("env_file: nope.env", "services.web.env_file: /work/app/nope.env: entity not found"),
         ("extra_hosts: [alone]", "services.web.extra_hosts[0]: bad format for add-host: \"alone\""),
@@ -92,7 +122,12 @@ fn wrong_values_are_told_with_their_place() {
         ("hostname: ${NONE:?say it}", "services.web.hostname: required variable NONE is missing a value: say it"),
     ];
     for (line, wanted) in table {
-        assert_eq!(refused(&web(line)), format!("0.yml:5: {wanted}"));
+        let text = match line.strip_prefix('{') {
+            // Several keys: one a line.
+            Some(keys) => web(&keys.trim_end_matches('}').replacen(", ", "\n", 1)),
+            None => web(line),
+        };
+        assert_eq!(refused(&text), format!("0.yml:5: {wanted}"));
     }
 }
 
@@ -125,4 +160,12 @@ fn services_and_declarations_that_contradict_themselves() {
     }
     let e = refused(&(web("networks: [a]") + "networks:\n  a: {ipam: {config: [{subnet: 10.0.0.1/24}]}}\n"));
     assert!(e.ends_with("invalid subnet 10.0.0.1/24: it should be 10.0.0.0/24"), "{e}");
+}
+
+#[test]
+fn circles_are_shown() {
+    let e = refused(
+        "services:\n  a: {image: a, depends_on: [b]}\n  b: {image: b, depends_on: [c]}\n  c:\n    image: c\n    depends_on: {b: {condition: service_started}}\n",
+    );
+    assert!(e.ends_with("dependency cycle detected: b -> c -> b"), "{e}");
 }

@@ -37,3 +37,49 @@ fn an_error_names_the_file_it_is_in() {
     let e = load_all(&[base, "services:\n  web: {image: nginx}\nvolume: {}\n"]).unwrap_err().to_string();
     assert_eq!(e, "1.yml:3: (root) Additional property volume is not allowed");
 }
+
+#[test]
+fn what_means_the_same_is_replaced_and_the_rest_grows() {
+    let base = "version: '3'\nservices:\n  web:\n    image: nginx\n    ports: ['8080-8081:80-81', '53:53/udp', '9000']\n    env_file: a.env\n    dns: 1.1.1.1\n    tmpfs: /a\n    logging: {driver: json-file, options: {max-size: 1m, max-file: '2'}}\n    deploy: {labels: [a=1]}\n    depends_on: [db]\n    ulimits: {nofile: 5}\n  db: {image: db}\nvolumes: {v: {}}\n";
+    let more = "version: '3.13'\nservices:\n  web:\n    ports: [{target: 8000, published: 8081, host_ip: 127.0.0.1}, '53:53', '9000']\n    dns: [8.8.8.8]\n    tmpfs: [/b]\n    logging: {driver: json-file, options: {max-size: 2m}}\n    deploy: {labels: {a: '2', b: '3'}}\n    depends_on: {db: {condition: service_healthy}}\n    ulimits: {nofile: {soft: 1, hard: 2}}\nvolumes:\n";
+    let stack = load_all(&[base, more]).unwrap();
+    let web = &stack.services["web"];
+    let c = web.spec.task.container.as_ref().unwrap();
+    let ports: Vec<_> = web
+        .spec
+        .endpoint
+        .as_ref()
+        .unwrap()
+        .ports
+        .iter()
+        .map(|p| {
+            format!(
+                "{}:{}/{}{}",
+                p.published_port,
+                p.target_port,
+                p.protocol,
+                p.host_ip.map(|a| format!("@{a}")).unwrap_or_default()
+            )
+        })
+        .collect();
+    assert_eq!(ports, ["0:9000/tcp", "53:53/tcp", "53:53/udp", "8080:80/tcp", "8081:8000/tcp@127.0.0.1"]);
+    assert_eq!(c.dns.as_ref().unwrap().nameservers, ["1.1.1.1", "8.8.8.8"]);
+    assert_eq!(c.mounts.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/a", "/b"]);
+    let log = web.spec.task.log_driver.as_ref().unwrap();
+    assert_eq!((log.options["max-size"].as_str(), log.options["max-file"].as_str()), ("2m", "2"));
+    assert_eq!((web.spec.labels["a"].as_str(), web.spec.labels["b"].as_str()), ("2", "3"));
+    assert_eq!(web.depends_on[0].condition, compose::Condition::Healthy);
+    assert_eq!((c.ulimits[0].soft, c.ulimits[0].hard), (1, 2));
+
+    let other = "services:\n  web:\n    logging: {driver: local}\n";
+    let log = load_all(&[base, other]).unwrap().services["web"].spec.task.log_driver.clone().unwrap();
+    assert_eq!((log.name.as_str(), log.options.len()), ("local", 0), "options go with their driver");
+}
+
+#[test]
+fn files_of_different_versions_are_not_merged() {
+    let file = |v: &str| format!("version: '{v}'\nservices:\n  web: {{image: nginx}}\n");
+    assert!(load_all(&[&file("3"), &file("3.13")]).is_ok());
+    let e = load_all(&[&file("3.7"), &file("3.8")]).unwrap_err().to_string();
+    assert_eq!(e, "1.yml:1: version: version mismatched between two composefiles : 3.7 and 3.8");
+}

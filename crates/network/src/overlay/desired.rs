@@ -130,7 +130,8 @@ impl Scope<'_> {
         let carried = |p: Protocol| matches!(p, Protocol::Tcp | Protocol::Udp);
         for (id, service) in &self.view.services {
             let like = address_family(service);
-            for port in service.ports.iter().filter(|p| carried(p.protocol)) {
+            // A port at one address only is served by its socket: the programs take a port at every address.
+            for port in service.ports.iter().filter(|p| carried(p.protocol) && p.host_ip.is_none()) {
                 let mesh = MeshPort {
                     target_port: port.target,
                     policy: policy(service),

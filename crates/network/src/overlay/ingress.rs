@@ -1,7 +1,8 @@
 //! `ingress-sbox`: this node's own seat on the ingress network, and the published ports that are held for it.
 //!
 //! Clients elsewhere never get here: the eBPF program on the uplink takes their packets. What is left are clients on the
-//! node itself (127.0.0.1, ::1, its own address), whose connections are carried on from inside the seat.
+//! node itself (127.0.0.1, ::1, its own address), whose connections are carried on from inside the seat. A port that is
+//! published at one address only is not given to that program at all: this socket alone serves it, to everybody.
 use crate::bridge::{self, Pair};
 use crate::error::NetworkError;
 use crate::relay::{Door, Relay, Served};
@@ -42,9 +43,13 @@ pub struct Ingress {
 #[derive(Debug)]
 struct MeshDoor {
     target: SocketAddr,
+    /// Only at this address.
+    host_ip: Option<IpAddr>,
     served: Vec<Served>,
     /// Told once, tried again.
     missing: bool,
+    /// The address is another node's: tried again, in case it comes here.
+    elsewhere: bool,
 }
 
 impl Ingress {
@@ -99,27 +104,37 @@ impl Ingress {
         for s in view.services.values() {
             let Some(vip) = s.vips.first() else { continue };
             for p in s.ports.iter().filter(|p| p.protocol != Protocol::Sctp) {
-                wanted.insert((p.protocol, p.published), SocketAddr::new(*vip, p.target));
+                wanted.insert((p.protocol, p.published), (SocketAddr::new(*vip, p.target), p.host_ip));
             }
         }
         // Doors close before others open: a port may have changed hands.
-        self.ports.retain(|key, door| wanted.get(key) == Some(&door.target));
-        for ((protocol, port), target) in wanted {
+        self.ports.retain(|key, door| wanted.get(key) == Some(&(door.target, door.host_ip)));
+        for ((protocol, port), (target, host_ip)) in wanted {
             let told = match self.ports.get(&(protocol, port)) {
-                Some(door) if !door.missing => continue,
-                Some(_) => true,
+                Some(door) if !door.missing && !door.elsewhere => continue,
+                Some(door) => door.missing,
                 None => false,
             };
             self.ports.remove(&(protocol, port));
-            let door = self.hold_one(protocol, port, target, told);
+            let door = self.hold_one(protocol, port, (target, host_ip), told);
             self.ports.insert((protocol, port), door);
         }
         self.ports.values().filter(|d| d.missing).count()
     }
 
-    fn hold_one(&self, protocol: Protocol, port: u16, target: SocketAddr, told: bool) -> MeshDoor {
-        let mut door = MeshDoor { target, served: Vec::new(), missing: false };
-        for addr in [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)] {
+    fn hold_one(
+        &self,
+        protocol: Protocol,
+        port: u16,
+        (target, host_ip): (SocketAddr, Option<IpAddr>),
+        told: bool,
+    ) -> MeshDoor {
+        let mut door = MeshDoor { target, host_ip, served: Vec::new(), missing: false, elsewhere: false };
+        let addresses = match host_ip {
+            Some(one) => vec![one],
+            None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+        };
+        for addr in addresses {
             let at = SocketAddr::new(addr, port);
             let held = match protocol {
                 Protocol::Udp => socket::bind_udp(at).map(Door::Udp),
@@ -127,6 +142,7 @@ impl Ingress {
             };
             match held {
                 Ok(d) => door.served.push(self.relay.serve(d, target)),
+                Err(e) if host_ip.is_some() && no_such_family(&e) => door.elsewhere = true,
                 Err(e) if addr.is_ipv6() && no_such_family(&e) => {}
                 Err(error) => {
                     door.missing = true;
@@ -154,7 +170,7 @@ impl Ingress {
 }
 
 fn no_such_family(e: &io::Error) -> bool {
-    // EAFNOSUPPORT, EADDRNOTAVAIL: a machine without IPv6.
+    // EAFNOSUPPORT, EADDRNOTAVAIL: a machine without IPv6, or without this address.
     matches!(e.raw_os_error(), Some(97 | 99))
 }
 

@@ -61,6 +61,7 @@ shapes! {
         target_port: u32 = "TargetPort" omitempty;
         published_port: u32 = "PublishedPort" omitempty;
         publish_mode: String = "PublishMode" omitempty;
+        host_ip: String = "HostIP" omitempty;
     }
     /// What came of it.
     Endpoint {

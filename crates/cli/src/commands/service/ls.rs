@@ -89,22 +89,28 @@ fn shown(s: &Service) -> Value {
 fn ports(ports: &[PortConfig]) -> String {
     let mut sorted: Vec<&PortConfig> = ports.iter().filter(|p| p.publish_mode != "host").collect();
     sorted.sort_by_key(|p| (p.protocol.clone(), p.published_port, p.target_port));
-    let mut groups: Vec<(u32, u32, u32, u32, &str)> = Vec::new();
+    let mut groups: Vec<(u32, u32, u32, u32, &str, &str)> = Vec::new();
     for p in sorted {
         match groups.last_mut() {
-            Some((_, to, _, target_to, protocol))
-                if *protocol == p.protocol && p.published_port == *to + 1 && p.target_port == *target_to + 1 =>
+            Some((_, to, _, target_to, protocol, at))
+                if *protocol == p.protocol
+                    && *at == p.host_ip
+                    && p.published_port == *to + 1
+                    && p.target_port == *target_to + 1 =>
             {
                 (*to, *target_to) = (p.published_port, p.target_port);
             }
-            _ => groups.push((p.published_port, p.published_port, p.target_port, p.target_port, &p.protocol)),
+            _ => {
+                groups.push((p.published_port, p.published_port, p.target_port, p.target_port, &p.protocol, &p.host_ip))
+            }
         }
     }
     let range = |from: u32, to: u32| if from == to { from.to_string() } else { format!("{from}-{to}") };
     let shown: Vec<String> = groups
         .iter()
-        .map(|(from, to, t_from, t_to, protocol)| {
-            format!("*:{}->{}/{protocol}", range(*from, *to), range(*t_from, *t_to))
+        .map(|(from, to, t_from, t_to, protocol, at)| {
+            let at = if at.is_empty() { "*" } else { at };
+            format!("{at}:{}->{}/{protocol}", range(*from, *to), range(*t_from, *t_to))
         })
         .collect();
     shown.join(", ")

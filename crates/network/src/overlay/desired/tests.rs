@@ -22,8 +22,8 @@ fn sample(ingress: bool) -> (Directory, LocalState, ServiceId, NetworkId) {
     let peer =
         |n: u8| (node(n), PeerView { hostname: format!("n{n}"), addr: ip(&format!("192.168.0.{n}")), alive: true });
     let ports = vec![
-        model::directory::MeshPort { protocol: Protocol::Tcp, published: 4000, target: 8080 },
-        model::directory::MeshPort { protocol: Protocol::Sctp, published: 4000, target: 8080 },
+        model::directory::MeshPort { protocol: Protocol::Tcp, published: 4000, target: 8080, host_ip: None },
+        model::directory::MeshPort { protocol: Protocol::Sctp, published: 4000, target: 8080, host_ip: None },
     ];
     let view = NetworkView {
         attrs: NetworkAttrs {

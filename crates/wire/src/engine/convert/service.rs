@@ -305,6 +305,14 @@ fn port_in(p: &es::PortConfig) -> Result<model::PortConfig, Refusal> {
             "host" => PublishMode::Host,
             _ => return Err(Refusal::invalid(format!("invalid publish mode: {:?}", p.publish_mode))),
         },
+        host_ip: match p.host_ip.as_str() {
+            "" => None,
+            text => {
+                let address: std::net::IpAddr =
+                    text.parse().map_err(|_| Refusal::invalid(format!("invalid host IP address: {text:?}")))?;
+                Some(address).filter(|a| !a.is_unspecified())
+            }
+        },
     })
 }
 
@@ -333,6 +341,7 @@ pub fn ports_out(ports: &[model::PortConfig]) -> Vec<es::PortConfig> {
                 PublishMode::Host => "host",
             }
             .into(),
+            host_ip: p.host_ip.map(|a| a.to_string()).unwrap_or_default(),
         })
         .collect()
 }
