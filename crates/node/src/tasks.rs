@@ -388,7 +388,6 @@ fn host_ports(bound: &wire::engine::network::PortMap) -> Vec<PortConfig> {
                 published_port,
                 publish_mode: PublishMode::Host,
                 host_ip: None,
-                host_ip: None,
             };
             if !all.contains(&config) {
                 all.push(config);
