@@ -23,6 +23,11 @@ pub enum Destination {
 pub trait Forwarder: Send + Sync + 'static {
     /// The other node's answer; `None` when it cannot be reached (then this node answers as Docker's would).
     async fn forward(&self, request: Request, to: Destination) -> Option<Response>;
+
+    /// On a manager, before a request about the swarm is served. One that only the leader can answer: waits until there
+    /// is one, and says whether it is another manager. Any other: waits until this manager knows what the leader had
+    /// decided before, as long as a leader can be asked, and gives `false`.
+    async fn settle(&self, only_leader: bool) -> bool;
 }
 
 /// Whether a request has to go to another node before it is routed here. (Writes to swarm networks are told apart later,
@@ -31,11 +36,14 @@ pub async fn destination(app: &App, method: &Method, path: &str) -> Option<Desti
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (noun, first, rest) = (parts.next()?, parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     match noun {
-        "swarm" => {
-            let own = matches!(first, "init" | "join" | "leave" | "unlock");
-            (!own && on_worker(app)).then_some(Destination::Manager)
+        "swarm" if matches!(first, "init" | "join" | "leave" | "unlock") => None,
+        "swarm" | "services" | "tasks" | "nodes" | "secrets" | "configs" => {
+            let reads = matches!(*method, Method::GET | Method::HEAD) && rest != "logs";
+            to_manager(app, !reads).await.then_some(Destination::Manager)
         }
-        "services" | "tasks" | "nodes" | "secrets" | "configs" => on_worker(app).then_some(Destination::Manager),
+        "networks" if *method == Method::GET && !on_worker(app) => {
+            to_manager(app, false).await.then_some(Destination::Manager)
+        }
         "containers" if in_swarm(app) && (!rest.is_empty() || *method == Method::DELETE) => {
             let id = decode(first);
             app.containers.elsewhere(&id).await.then_some(Destination::ContainerNode(id))
@@ -45,6 +53,15 @@ pub async fn destination(app: &App, method: &Method, path: &str) -> Option<Desti
             app.execs.elsewhere(&id).await.then_some(Destination::ExecNode(id))
         }
         _ => None,
+    }
+}
+
+/// Whether another node must answer a request about the swarm: a manager for a worker, the leader for a follower.
+pub(crate) async fn to_manager(app: &App, only_leader: bool) -> bool {
+    match (app.system.swarm_role(), &app.forwarder) {
+        (SwarmRole::Worker, _) => true,
+        (SwarmRole::Manager, Some(forwarder)) => forwarder.settle(only_leader).await,
+        _ => false,
     }
 }
 

@@ -393,6 +393,9 @@ impl api::Forwarder for ToManager {
         let text = format!("{to:?} {} {} {}", parts.method, parts.uri, body.len());
         Some(axum::response::Response::new(axum::body::Body::from(text)))
     }
+    async fn settle(&self, _: bool) -> bool {
+        false
+    }
 }
 
 #[tokio::test]

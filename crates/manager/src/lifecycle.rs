@@ -13,10 +13,10 @@ use cluster::channel::{Channel, ChannelError, PeerTransport, Session};
 use cluster::raft::{self, Member, RaftOptions};
 use model::{ClusterId, NodeId, NodeRole};
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -58,7 +58,8 @@ impl Manager {
         let options = options.checked()?;
         if raft::exists(&raft_file(&options.dir)) {
             if options.force_new_cluster {
-                return Self::force_new(options).await;
+                let credentials = Credentials::load(&certificates(&options.dir))?;
+                return Self::force_new(options, Channel::new(credentials, Vec::new())).await;
             }
             return Err(InitError::Exists);
         }
@@ -97,19 +98,40 @@ impl Manager {
             return Err(InitError::Rows(e.to_string()));
         }
         tracing::info!(node = %peer.node, cluster = %peer.cluster, listen = %place.listen, "a new swarm");
-        Self::run(options.dir.clone(), place, store, credentials, listener)
+        Self::run(options.dir.clone(), place, store, Channel::new(credentials, Vec::new()), listener)
     }
 
-    /// The manager again, after a restart of the daemon.
+    /// The manager again, after a restart of the daemon. When its address is not this machine's any more, `own_address`
+    /// says the new one, given the address of another manager if there is one.
     ///
     /// # Errors
     /// See [`InitError`].
-    pub async fn open(dir: PathBuf) -> Result<Self, InitError> {
-        let place = Place::load(&dir)?;
-        let listener = server::bind(place.listen).await?;
+    pub async fn open(
+        dir: PathBuf,
+        own_address: impl Fn(Option<SocketAddr>) -> Option<IpAddr> + Send,
+    ) -> Result<Self, InitError> {
+        let mut place = Place::load(&dir)?;
         let credentials = Credentials::load(&certificates(&dir))?;
         let store = open_store(&dir, &credentials).await?;
-        Self::run(dir, place, store, credentials, listener)
+        if place.has_moved() {
+            let me = store.raft().id();
+            let other =
+                store.raft().voters().into_iter().find(|(id, _)| *id != me).and_then(|(_, m)| m.addr.parse().ok());
+            if let Some(ip) = own_address(other) {
+                tracing::info!(from = %place.advertise, to = %ip, "this machine has a new address");
+                place.move_to(ip);
+                place.save(&dir)?;
+            }
+        }
+        let opened = async {
+            let listener = server::bind(place.listen).await?;
+            Self::run(dir, place, store.clone(), Channel::new(credentials, Vec::new()), listener)
+        };
+        let opened = opened.await;
+        if opened.is_err() {
+            store.shutdown().await;
+        }
+        opened
     }
 
     /// Whether there is a manager to open in this directory.
@@ -117,37 +139,59 @@ impl Manager {
         raft::exists(&raft_file(dir)) && Credentials::exist(&certificates(dir))
     }
 
-    /// A further manager: this machine has joined with a manager's token (its credentials are in `dir`), starts an
-    /// empty raft and asks the others to be taken in.
+    /// A further manager: this machine is a member with a manager's certificate (that of `channel`, which is in `dir`),
+    /// starts an empty raft and asks the others to be taken in.
     ///
     /// # Errors
     /// See [`InitError`].
     pub async fn join(
         dir: PathBuf,
+        channel: Channel,
         listen: SocketAddr,
         advertise: SocketAddr,
-        managers: &[ManagerPeer],
     ) -> Result<Self, InitError> {
         let listener = server::bind(listen).await?;
-        let credentials = Credentials::load(&certificates(&dir))?;
+        // What a former time as manager may have left: it would be another member's log.
+        remove_raft(&dir);
         let place = place(&listener, listen, advertise);
         place.save(&dir)?;
+        let credentials = channel.credentials().clone();
         let store = open_store(&dir, &credentials).await?;
         let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
         let raft_id = store.raft().id();
-        let manager = Self::run(dir, place, store, credentials.clone(), listener)?;
-        let added = PeerTransport::new(credentials).add_me(managers, raft_id, &me).await;
-        if let Err(e) = added {
-            manager.shutdown().await;
-            let _ = std::fs::remove_file(raft_file(&manager.inner.dir));
-            return Err(InitError::Rows(e.to_string()));
+        let others: Vec<Member> =
+            channel.managers().iter().map(|m| Member { node: m.node.to_string(), addr: m.addr.to_string() }).collect();
+        let manager = Self::run(dir, place, store, channel, listener)?;
+        let transport = PeerTransport::new(credentials);
+        let deadline = Instant::now() + LEAD_TIMEOUT;
+        loop {
+            match transport.add_me(&others, raft_id, &me).await {
+                Ok(()) => break,
+                // The leader may just be changing.
+                Err(ChannelError::Elsewhere(..) | ChannelError::Unreachable(_)) if Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                Err(e) => {
+                    manager.resign().await;
+                    return Err(InitError::NotTaken(e.to_string()));
+                }
+            }
         }
         Ok(manager)
     }
 
+    /// `swarm init --force-new-cluster` where a manager was until now (it has been shut down): a swarm of one out of what
+    /// it still knows. `channel` is that of the machine's membership.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn alone(options: InitOptions, channel: Channel) -> Result<Self, InitError> {
+        Self::force_new(options.checked()?, channel).await
+    }
+
     /// What this manager still knows, with it as the only manager.
-    async fn force_new(options: InitOptions) -> Result<Self, InitError> {
-        let credentials = Credentials::load(&certificates(&options.dir))?;
+    async fn force_new(options: InitOptions, channel: Channel) -> Result<Self, InitError> {
+        let credentials = channel.credentials().clone();
         let listener = server::bind(options.listen).await?;
         let place = place(&listener, options.listen, options.advertise);
         let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
@@ -155,16 +199,17 @@ impl Manager {
         place.save(&options.dir)?;
         let store = open_store(&options.dir, &credentials).await?;
         wait_until_leader(&store).await?;
-        Self::run(options.dir, place, store, credentials, listener)
+        Self::run(options.dir, place, store, channel, listener)
     }
 
     fn run(
         dir: PathBuf,
         place: Place,
         store: Store,
-        credentials: Credentials,
+        channel: Channel,
         listener: TcpListener,
     ) -> Result<Self, InitError> {
+        let credentials = channel.credentials().clone();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let own = credentials.peer().node;
@@ -182,9 +227,10 @@ impl Manager {
         tasks.spawn(server.clone().accept(listener, config));
         tasks.spawn(server.clone().watch_removals());
         tasks.spawn(driver::drive(store.clone(), stop.clone()));
-        tasks.spawn(members::watch(store.clone(), own, stop.clone()));
-        tasks.spawn(members::renew_own(control.clone(), credentials.clone(), stop.clone()));
-        let channel = Channel::new(credentials.clone(), Vec::new());
+        tasks.spawn(members::watch(store.clone(), own.clone(), stop.clone()));
+        let me = Member { node: own.to_string(), addr: place.advertise.to_string() };
+        let transport = Arc::new(PeerTransport::new(credentials.clone()));
+        tasks.spawn(members::announce(store.clone(), transport, me, stop.clone()));
         let inner = Inner { dir, place, store, credentials, channel, dispatcher, control, server, stop, tasks };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -203,6 +249,32 @@ impl Manager {
     pub async fn demolish(&self) {
         self.shutdown().await;
         remove_files(&self.inner.dir);
+    }
+
+    /// After a demotion: ends everything and removes what only managers keep. The machine stays a member.
+    pub async fn resign(&self) {
+        self.shutdown().await;
+        remove_raft(&self.inner.dir);
+    }
+
+    /// Before `swarm leave --force`: the others shall go on without this manager, if they can.
+    ///
+    /// # Errors
+    /// When there is no leader, or the others cannot.
+    pub async fn part(&self) -> Result<(), Refusal> {
+        if self.inner.store.is_leader() {
+            return self.inner.control.node_left(&self.node_id()).await;
+        }
+        self.know_others();
+        self.inner.channel.leave().await.map_err(|e| Refusal::unavailable(e.to_string()))
+    }
+
+    /// A new certificate for this manager itself, from the authority's key that it holds.
+    ///
+    /// # Errors
+    /// While the swarm's row has not been read yet.
+    pub async fn renew(&self) -> Result<(), Refusal> {
+        self.inner.control.renew_own(&self.inner.credentials).await
     }
 
     /// Validated changes and look-ups.
@@ -268,9 +340,23 @@ impl Manager {
         if self.inner.store.is_leader() {
             return Ok(self.local_session());
         }
-        let others = self.managers().into_iter().filter(|m| m.node != self.node_id());
-        self.inner.channel.set_managers(others.collect());
+        self.know_others();
         self.inner.channel.session().await
+    }
+
+    /// Tells the channel where the other managers are: by raft's word, and by the swarm's rows.
+    fn know_others(&self) {
+        let own = self.node_id();
+        let mut others = self.managers();
+        for m in self.inner.store.raft().voters().into_values() {
+            if let (Ok(node), Ok(addr)) = (m.node.parse(), m.addr.parse())
+                && !others.iter().any(|o| o.addr == addr)
+            {
+                others.push(ManagerPeer { node, addr });
+            }
+        }
+        others.retain(|m| m.node != own);
+        self.inner.channel.set_managers(others);
     }
 
     /// The stream that [`wire::agent::ToNode::OpenTunnel`] asked this machine's own node for, on [`Self::node_session`].
@@ -284,8 +370,14 @@ impl Manager {
         }
     }
 
+    /// The channel of this machine's membership.
+    pub fn own_channel(&self) -> &Channel {
+        &self.inner.channel
+    }
+
     /// The way to the other managers, for requests that the leader must answer.
     pub fn channel(&self) -> &Channel {
+        self.know_others();
         &self.inner.channel
     }
 
@@ -341,7 +433,7 @@ impl std::fmt::Debug for Manager {
 fn place(listener: &TcpListener, listen: SocketAddr, advertise: SocketAddr) -> Place {
     let port = listener.local_addr().map_or(listen.port(), |a| a.port());
     let advertise_port = if advertise.port() == 0 { port } else { advertise.port() };
-    Place { listen: SocketAddr::new(listen.ip(), port), advertise: SocketAddr::new(advertise.ip(), advertise_port) }
+    Place::new(SocketAddr::new(listen.ip(), port), SocketAddr::new(advertise.ip(), advertise_port))
 }
 
 async fn open_store(dir: &Path, credentials: &Credentials) -> Result<Store, InitError> {
@@ -366,11 +458,16 @@ async fn wait_until_leader(store: &Store) -> Result<(), InitError> {
 
 /// Certificates, log and place; what else is in the directory belongs to others.
 fn remove_files(dir: &Path) {
-    let tried = [
-        std::fs::remove_file(raft_file(dir)),
-        std::fs::remove_file(dir.join("manager.json")),
-        std::fs::remove_dir_all(certificates(dir)),
-    ];
+    remove_raft(dir);
+    removed(dir, [std::fs::remove_dir_all(certificates(dir))]);
+}
+
+/// What only a manager keeps.
+fn remove_raft(dir: &Path) {
+    removed(dir, [std::fs::remove_file(raft_file(dir)), std::fs::remove_file(dir.join("manager.json"))]);
+}
+
+fn removed<const N: usize>(dir: &Path, tried: [std::io::Result<()>; N]) {
     for e in tried.into_iter().filter_map(Result::err).filter(|e| e.kind() != std::io::ErrorKind::NotFound) {
         tracing::warn!(dir = %dir.display(), "a file of the manager cannot be removed: {e}");
     }

@@ -1,37 +1,75 @@
 //! Managers among managers: keeps the rows' `ManagerStatus` as raft has it, and this manager's certificate fresh.
-use crate::clock;
 use cluster::Store;
+use cluster::channel::PeerTransport;
+use cluster::raft::Member;
 use cluster::store::UpdateError;
-use model::{ManagerStatus, NodeRole, StoreAction, Tables};
+use model::{ManagerStatus, NodeId, NodeRole, StoreAction, Tables};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Looks while this manager leads.
-pub async fn watch(store: Store, own: model::NodeId, stop: CancellationToken) {
+pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
     let mut leadership = store.leadership();
     stop.run_until_cancelled(async {
         loop {
             if leadership.wait_for(|l| l.here).await.is_err() {
                 return;
             }
-            let mut voters = BTreeMap::new();
-            for (raft_id, m) in store.raft().voters() {
-                let leader = m.node == own.as_str();
-                let reachable = leader || store.raft().reaches(&m).await;
-                if let Ok(addr) = m.addr.parse() {
-                    voters.insert(m.node, ManagerStatus { raft_id, addr, leader, reachable });
-                }
-            }
+            let voters = reached(&store, &own).await;
             let written = store.update(|tables| Ok::<_, Infallible>((differences(tables, &voters), ()))).await;
             if let Err(e @ UpdateError::Refused(_)) = written {
                 tracing::error!("the managers' rows cannot be written: {e}");
             }
             finish_demotions(&store).await;
-            tokio::time::sleep(LOOK).await;
+            // A manager that comes or goes is shown at once.
+            let mut voters = store.raft().watch_voters();
+            let _ = tokio::time::timeout(LOOK, voters.changed()).await;
+        }
+    })
+    .await;
+}
+
+/// The managers as raft has them, each asked whether it is there.
+async fn reached(store: &Store, own: &NodeId) -> BTreeMap<String, ManagerStatus> {
+    let asked = store.raft().voters().into_iter().map(|(raft_id, m)| async move {
+        let leader = m.node == own.as_str();
+        let reachable = leader || store.raft().reaches(&m).await;
+        let addr = m.addr.parse().ok()?;
+        Some((m.node, ManagerStatus { raft_id, addr, leader, reachable }))
+    });
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// Tells the others where this manager is, for as long as raft has another address of it.
+pub async fn announce(store: Store, transport: Arc<PeerTransport>, me: Member, stop: CancellationToken) {
+    let id = store.raft().id();
+    let mut voters = store.raft().watch_voters();
+    stop.run_until_cancelled(async {
+        loop {
+            let known = voters.borrow_and_update().clone();
+            let moved = known.get(&id).is_some_and(|m| *m != me);
+            if moved {
+                let done = if store.is_leader() {
+                    store.raft().add_voter(id, me.clone()).await.map_err(|e| e.to_string())
+                } else {
+                    let others: Vec<Member> = known.into_values().filter(|m| m.node != me.node).collect();
+                    transport.add_me(&others, id, &me).await.map_err(|e| e.to_string())
+                };
+                match done {
+                    Ok(()) => tracing::info!(addr = me.addr, "the other managers know the new address"),
+                    Err(e) => tracing::debug!("the new address is not known yet: {e}"),
+                }
+            }
+            let again = tokio::time::sleep(if moved { LOOK / 4 } else { Duration::MAX });
+            tokio::select! {
+                () = again => {}
+                changed = voters.changed() => if changed.is_err() { return },
+            }
         }
     })
     .await;
@@ -41,7 +79,7 @@ pub async fn watch(store: Store, own: model::NodeId, stop: CancellationToken) {
 async fn finish_demotions(store: &Store) {
     let demoted: Vec<u64> = {
         let tables = store.tables();
-        let gone = |n: &&std::sync::Arc<model::Node>| n.spec.role == NodeRole::Worker;
+        let gone = |n: &&Arc<model::Node>| n.spec.role == NodeRole::Worker;
         tables.nodes().filter(gone).filter_map(|n| n.manager.as_ref().map(|m| m.raft_id)).collect()
     };
     for raft_id in demoted {
@@ -66,19 +104,4 @@ fn differences(tables: &Tables, voters: &BTreeMap<String, ManagerStatus>) -> Vec
         }
     }
     actions
-}
-
-/// Signs a new certificate for this manager itself at 50–80 % of the old one's life.
-pub async fn renew_own(control: crate::Control, credentials: cluster::ca::Credentials, stop: CancellationToken) {
-    stop.run_until_cancelled(async {
-        loop {
-            let at = credentials.renew_at(rand::random());
-            let wait = at.duration_since(std::time::SystemTime::now()).unwrap_or_default();
-            tokio::time::sleep(wait.max(Duration::from_secs(60))).await;
-            if let Err(e) = control.renew_own(&credentials).await {
-                tracing::warn!(now = clock::now().0, "the certificate cannot be renewed: {e}");
-            }
-        }
-    })
-    .await;
 }

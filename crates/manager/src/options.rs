@@ -77,6 +77,9 @@ pub enum InitError {
     /// Credentials on disk.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// The others did not take this manager in.
+    #[error("{0}")]
+    NotTaken(String),
     /// The first rows.
     #[error("the swarm's first objects cannot be written: {0}")]
     Rows(String),
@@ -86,7 +89,7 @@ impl From<InitError> for Refusal {
     fn from(e: InitError) -> Self {
         match e {
             InitError::Options(r) => r,
-            InitError::Exists => Refusal::unavailable(e.to_string()),
+            InitError::Exists | InitError::NotTaken(_) => Refusal::unavailable(e.to_string()),
             _ => Refusal::internal(e.to_string()),
         }
     }
@@ -134,9 +137,34 @@ pub struct Place {
     pub listen: SocketAddr,
     /// Where others find it.
     pub advertise: SocketAddr,
+    /// Whether that was an address of this machine itself, not one that somebody translates.
+    #[serde(default)]
+    pub own: bool,
+}
+
+/// Whether this machine has that address.
+fn is_own(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
 }
 
 impl Place {
+    pub(crate) fn new(listen: SocketAddr, advertise: SocketAddr) -> Self {
+        Self { listen, advertise, own: is_own(advertise.ip()) }
+    }
+
+    /// Whether the machine has lost the address that others know it by.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.own && !is_own(self.advertise.ip())
+    }
+
+    /// The machine's new address. One that was listened on alone goes with it.
+    pub(crate) fn move_to(&mut self, ip: IpAddr) {
+        if !self.listen.ip().is_unspecified() && !is_own(self.listen.ip()) {
+            self.listen.set_ip(ip);
+        }
+        self.advertise.set_ip(ip);
+    }
+
     pub(crate) fn save(&self, dir: &Path) -> Result<(), InitError> {
         let path = dir.join("manager.json");
         let fresh = dir.join("manager.json.new");

@@ -189,16 +189,23 @@ async fn the_own_node_is_served_like_any_other() {
 async fn a_workers_clients_are_answered_by_the_managers_api() {
     let (_dir, manager) = swarm().await;
     let worker = Worker::join(&manager, "w1").await;
-    let early = worker.channel.forward(Request::get("/info").body(channel::empty()).unwrap()).await.unwrap_err();
+    let early = worker
+        .channel
+        .forward(Request::get("/info").body(channel::empty()).unwrap(), Duration::ZERO)
+        .await
+        .unwrap_err();
     assert!(early.to_string().contains("not ready"), "{early}");
     let who = worker.id.clone();
     manager.set_engine(Arc::new(move |request, peer| {
         assert_eq!(peer.node, who);
         Box::pin(answer(request))
     }));
-    check_stream(|| async { worker.channel.engine().await.unwrap() }).await;
-    let response =
-        worker.channel.forward(Request::get("/v1.44/info?a=b").body(channel::empty()).unwrap()).await.unwrap();
+    check_stream(|| async { worker.channel.engine(Duration::ZERO).await.unwrap() }).await;
+    let response = worker
+        .channel
+        .forward(Request::get("/v1.44/info?a=b").body(channel::empty()).unwrap(), Duration::ZERO)
+        .await
+        .unwrap();
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "/v1.44/info?a=b ");
     manager.demolish().await;
 }

@@ -1,7 +1,7 @@
 //! Several managers on loopback.
 mod support;
 
-use cluster::channel::join;
+use cluster::channel::{Channel, join};
 use manager::Manager;
 use model::{NetworkSpec, NodeState, TaskState};
 use std::net::SocketAddr;
@@ -14,9 +14,10 @@ const SOON: Duration = Duration::from_secs(8);
 async fn further(first: &Manager, hostname: &str) -> (TempDir, Manager) {
     let dir = tempfile::tempdir().unwrap();
     let token = first.control().join_tokens().unwrap().manager;
-    let (_, answer) = join(&wish(first, &token, dir.path(), hostname)).await.unwrap();
+    let (credentials, answer) = join(&wish(first, &token, dir.path(), hostname)).await.unwrap();
     let any = SocketAddr::new(LOOPBACK, 0);
-    let manager = Manager::join(dir.path().to_owned(), any, any, &answer.managers).await.unwrap();
+    let channel = Channel::new(credentials, answer.managers);
+    let manager = Manager::join(dir.path().to_owned(), channel, any, any).await.unwrap();
     (dir, manager)
 }
 
@@ -91,7 +92,7 @@ async fn without_a_majority_nothing_is_decided_and_force_new_cluster_goes_on_alo
     assert!(alone.control().find_network("front").is_ok());
     alone.control().create_network(NetworkSpec { name: "after".into(), ..Default::default() }).await.unwrap();
     alone.shutdown().await;
-    let again = Manager::open(d1.path().to_owned()).await.unwrap();
+    let again = Manager::open(d1.path().to_owned(), |_| None).await.unwrap();
     eventually("it leads", SOON, || again.store().is_leader()).await;
     assert!(again.control().find_network("after").is_ok());
     again.demolish().await;

@@ -41,7 +41,7 @@ async fn a_new_swarm_has_what_docker_gives_it_and_survives_a_restart() {
         manager.control().create_network(NetworkSpec { name: "front".into(), ..Default::default() }).await.unwrap();
     let (place, own) = (manager.listen_addr(), manager.node_id());
     manager.shutdown().await;
-    let manager = Manager::open(dir.path().to_owned()).await.unwrap();
+    let manager = Manager::open(dir.path().to_owned(), |_| None).await.unwrap();
     assert_eq!((manager.listen_addr(), manager.node_id()), (place, own));
     eventually("it leads again", SOON, || manager.store().is_leader()).await;
     assert_eq!(manager.control().join_tokens().unwrap(), tokens);

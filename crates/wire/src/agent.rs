@@ -9,7 +9,9 @@
 //! | `POST /shoal/v1/tunnel/{id}` | node | the two directions of a tunnel that [`ToNode::OpenTunnel`] asked for; the manager speaks HTTP/1.1 on it, the node answers |
 //! | `POST /shoal/v1/leave` | node | the node leaves the swarm |
 //! | `POST /shoal/v1/engine` | node | a stream both ways; on it the node speaks HTTP/1.1 (so that upgrades work) and gets Engine API requests of its clients answered as by the manager's own API |
-//! | `POST /shoal/v1/raft/{append,vote,snapshot,probe,add}` | manager | raft's calls ([`crate::codec`] bodies); `add` asks to be taken in |
+//! | `POST /shoal/v1/engine/leader` | node | the same, by the leader only |
+//! | `POST /shoal/v1/revision` | node | the revision that the leader has committed, as a JSON number |
+//! | `POST /shoal/v1/raft/{append,vote,snapshot,probe,add}` | manager | raft's calls ([`crate::codec`] bodies); `add` asks to be taken in, or tells a new address |
 //!
 //! JSON bodies for single calls; [`crate::codec`] frames for streams. A no is a [`crate::Refusal`] as JSON with its
 //! status. A manager that does not lead answers 503 with the leader's address in `x-shoal-leader`.
@@ -123,6 +125,8 @@ pub enum ToNode {
         /// Observed role.
         role: NodeRole,
     },
+    /// Get a new certificate: the authority has changed.
+    Renew,
     /// Managers changed.
     Managers(Vec<ManagerPeer>),
     /// Work.

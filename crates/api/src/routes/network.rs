@@ -1,8 +1,8 @@
 //! Networks, of this node and of the swarm.
 use super::prune_query;
 use crate::app::{App, Here};
-use crate::backend::{ListedNetwork, SwarmRole};
-use crate::forward::Destination;
+use crate::backend::ListedNetwork;
+use crate::forward::{Destination, to_manager};
 use crate::http::{Failure, Params, Reply, answer, body, created, json, no_content, ok};
 use crate::lookup::matches;
 use crate::server::Forwarded;
@@ -128,8 +128,8 @@ async fn create(State(app): Here, request: Request) -> Reply {
         }
         return created(&app.networks.create_local(wish).await?);
     }
-    if app.system.swarm_role() == SwarmRole::Worker
-        && !parts.extensions.get::<Forwarded>().is_some_and(|f| f.0)
+    if !parts.extensions.get::<Forwarded>().is_some_and(|f| f.0)
+        && to_manager(&app, true).await
         && let Some(answer) = forward(&app, Request::from_parts(parts, Body::from(bytes))).await
     {
         return Ok(answer);
@@ -151,8 +151,8 @@ async fn remove(State(app): Here, Path(id): Path<String>, request: Request) -> R
     let networks = app.networks.list().await?;
     let found = find(&networks, &id, "")?;
     if found.network.scope == "swarm"
-        && app.system.swarm_role() == SwarmRole::Worker
         && !request.extensions().get::<Forwarded>().is_some_and(|f| f.0)
+        && to_manager(&app, true).await
         && let Some(answer) = forward(&app, request).await
     {
         return Ok(answer);

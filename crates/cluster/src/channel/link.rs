@@ -16,10 +16,12 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
-const KEEPALIVE: Duration = Duration::from_secs(2);
+/// A manager that is stopped or without power is noticed within the sum of both: before the node counts as silent.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(700);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1300);
 const WINDOW_BYTES: u32 = 2 << 20;
 
-/// Pauses between tries: 100 ms, doubling to 8 s, each shortened at random by up to a half.
+/// Pauses between tries: 100 ms, doubling to 800 ms (a new leader shall find its nodes at once), each shortened at random by up to a half.
 #[derive(Debug, Default)]
 pub struct Backoff {
     tries: u32,
@@ -28,7 +30,7 @@ pub struct Backoff {
 impl Backoff {
     /// The next pause.
     pub fn pause(&mut self) -> Duration {
-        let full = Duration::from_millis(100 << self.tries.min(7)).min(Duration::from_secs(8));
+        let full = Duration::from_millis(100 << self.tries.min(3));
         self.tries += 1;
         full.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
@@ -55,8 +57,8 @@ impl Link {
             let stream = stream.map_err(|e| failed(e.to_string()))?;
             let handshake = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
-                .keep_alive_interval(KEEPALIVE)
-                .keep_alive_timeout(KEEPALIVE)
+                .keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
                 .keep_alive_while_idle(true)
                 .initial_stream_window_size(WINDOW_BYTES)
                 .initial_connection_window_size(4 * WINDOW_BYTES)

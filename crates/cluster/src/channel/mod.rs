@@ -18,11 +18,13 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use link::Link;
 use parking_lot::Mutex;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use wire::Refusal;
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 use wire::agent::{JoinAnswer, ManagerPeer, RenewRequest};
+use wire::{Refusal, RefusalKind};
 
 /// Where a manager that does not lead says who does.
 pub const LEADER_HEADER: &str = "x-shoal-leader";
@@ -31,6 +33,10 @@ pub const TARGET_HEADER: &str = "x-shoal-target";
 /// The longest answer to a single call.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one manager may think before the next is asked too.
+const NEXT_MANAGER: Duration = Duration::from_millis(250);
+/// How often a leader is looked for while an election is under way.
+const LEADER_AGAIN: Duration = Duration::from_millis(50);
 
 /// Why a call to the managers failed.
 #[derive(Debug, thiserror::Error)]
@@ -93,41 +99,65 @@ impl Channel {
         &self.inner.credentials
     }
 
-    /// Opens the session: one try at every manager, following a hint to the leader.
+    /// Opens the session with the leader.
     ///
     /// # Errors
     /// See [`ChannelError`]; [`ChannelError::Refused`] with `Forbidden` means that the node is no member any more.
     pub async fn session(&self) -> Result<Session, ChannelError> {
-        let mut candidates: Vec<SocketAddr> = self.inner.managers.lock().iter().map(|m| m.addr).collect();
-        candidates.dedup();
+        self.ask_leader(|link| async move { session::open(&link).await }).await
+    }
+
+    /// Asks the managers, each a moment after the one before, until the leader has answered. One that is stopped or
+    /// whose machine has lost its power takes connections and says nothing: nobody waits for it.
+    async fn ask_leader<T, F, A>(&self, ask: A) -> Result<T, ChannelError>
+    where
+        A: Fn(Arc<Link>) -> F + Clone + Send + 'static,
+        F: Future<Output = Result<T, ChannelError>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let held = self.inner.link.lock().await.clone().filter(|l| l.is_open());
+        let mut waiting: VecDeque<SocketAddr> = self.inner.managers.lock().iter().map(|m| m.addr).collect();
+        if let Some(link) = &held {
+            waiting.push_front(link.addr);
+        }
+        let mut asked: Vec<SocketAddr> = Vec::new();
+        let mut running = JoinSet::new();
         let mut refusal = None;
-        let mut tried: Vec<SocketAddr> = Vec::new();
         let mut why = String::from("no manager is known");
-        while let Some(addr) = (!candidates.is_empty()).then(|| candidates.remove(0)) {
-            if tried.contains(&addr) {
-                continue;
-            }
-            tried.push(addr);
-            let link = match self.link_to(addr).await {
-                Ok(link) => link,
-                Err(e) => {
-                    why = e.to_string();
+        loop {
+            if let Some(addr) = waiting.pop_front() {
+                if asked.contains(&addr) {
                     continue;
                 }
-            };
-            match session::open(&link).await {
-                Ok(session) => return Ok(session),
+                asked.push(addr);
+                let open = held.clone().filter(|l| l.addr == addr);
+                let (config, ask) = (tls::client_config(&self.inner.credentials)?, ask.clone());
+                running.spawn(async move {
+                    let link = match open {
+                        Some(link) => link,
+                        None => Arc::new(Link::connect(addr, config).await?),
+                    };
+                    Ok((ask(link.clone()).await?, link))
+                });
+            } else if running.is_empty() {
+                return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
+            }
+            let patience = if waiting.is_empty() { CALL_TIMEOUT * 2 } else { NEXT_MANAGER };
+            let Ok(Some(ended)) = tokio::time::timeout(patience, running.join_next()).await else { continue };
+            let ended = ended.unwrap_or_else(|e| Err(ChannelError::Unreachable(e.to_string())));
+            match ended {
+                Ok((answer, link)) => {
+                    *self.inner.link.lock().await = Some(link);
+                    return Ok(answer);
+                }
                 Err(ChannelError::Elsewhere(leader, r)) => {
                     refusal = Some(r);
-                    if let Some(leader) = leader {
-                        candidates.insert(0, leader);
-                    }
+                    leader.into_iter().for_each(|l| waiting.push_front(l));
                 }
                 Err(ChannelError::Refused(r)) => refusal = Some(r),
                 Err(e) => why = e.to_string(),
             }
         }
-        Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused))
     }
 
     /// Opens the session, however long that takes; gives up only when the node is no member any more.
@@ -135,7 +165,7 @@ impl Channel {
     /// # Errors
     /// [`ChannelError::Refused`] with `Forbidden` or `Unauthorized`.
     pub async fn session_retrying(&self) -> Result<Session, ChannelError> {
-        use wire::RefusalKind::{Forbidden, Unauthorized};
+        use RefusalKind::{Forbidden, Unauthorized};
         let mut backoff = Backoff::default();
         loop {
             match self.session().await {
@@ -155,26 +185,76 @@ impl Channel {
         self.link().await?.pipe(&format!("/shoal/v1/tunnel/{id}")).await
     }
 
-    /// A stream on which a manager answers Engine API requests as its own API would (HTTP/1.1).
+    /// A stream on which a manager answers Engine API requests as its own API would (HTTP/1.1): the leader, or any other
+    /// when no leader is found for so long.
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub async fn engine(&self) -> Result<Pipe, ChannelError> {
-        self.link().await?.pipe("/shoal/v1/engine").await
+    pub async fn engine(&self, patience: Duration) -> Result<Pipe, ChannelError> {
+        match self.engine_at_leader(patience).await {
+            Err(ChannelError::Unreachable(_)) => self.link().await?.pipe("/shoal/v1/engine").await,
+            Err(ChannelError::Refused(r)) if r.kind == RefusalKind::Unavailable => {
+                self.link().await?.pipe("/shoal/v1/engine").await
+            }
+            done => done,
+        }
     }
 
-    /// Sends one Engine API request to a manager. The bodies stream both ways; an upgrade (`attach`, `exec`) works as
-    /// on a socket: take `hyper::upgrade::on` of the answer.
+    /// The same with the leader only; while there is none, it is looked for again, for so long.
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub async fn forward<B>(&self, request: Request<B>) -> Result<Response<Incoming>, ChannelError>
+    pub async fn engine_at_leader(&self, patience: Duration) -> Result<Pipe, ChannelError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            let opened = self.ask_leader(|link| async move { link.pipe("/shoal/v1/engine/leader").await });
+            match opened.await {
+                Err(ChannelError::Refused(r)) if r.kind != RefusalKind::Unavailable => return Err(r.into()),
+                Err(e) if Instant::now() >= deadline => return Err(e),
+                Err(e) => tracing::debug!("no leader yet: {e}"),
+                Ok(pipe) => return Ok(pipe),
+            }
+            tokio::time::sleep(LEADER_AGAIN).await;
+        }
+    }
+
+    /// Sends one Engine API request to a manager (see [`Channel::engine`]). The bodies stream both ways; an upgrade
+    /// (`attach`, `exec`) works as on a socket: take `hyper::upgrade::on` of the answer.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn forward<B>(&self, request: Request<B>, patience: Duration) -> Result<Response<Incoming>, ChannelError>
     where
         B: hyper::body::Body + Send + 'static,
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        request_over(self.engine().await?, request).await
+        request_over(self.engine(patience).await?, request).await
+    }
+
+    /// The same to the leader only (see [`Channel::engine_at_leader`]).
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn forward_to_leader<B>(
+        &self,
+        request: Request<B>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, ChannelError>
+    where
+        B: hyper::body::Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        request_over(self.engine_at_leader(patience).await?, request).await
+    }
+
+    /// The revision that the leader has committed.
+    ///
+    /// # Errors
+    /// See [`ChannelError`].
+    pub async fn leader_revision(&self) -> Result<u64, ChannelError> {
+        self.ask_leader(|link| async move { link.call("/shoal/v1/revision", &()).await }).await
     }
 
     /// Gets a new certificate for the same node and takes it into use.
@@ -183,7 +263,13 @@ impl Channel {
     /// See [`ChannelError`].
     pub async fn renew(&self) -> Result<(), ChannelError> {
         let (key, csr) = crypto::key_and_request()?;
-        let answer: JoinAnswer = self.link().await?.call("/shoal/v1/renew", &RenewRequest { csr }).await?;
+        let request = RenewRequest { csr };
+        let answer: JoinAnswer = self
+            .ask_leader(move |link| {
+                let request = request.clone();
+                async move { link.call("/shoal/v1/renew", &request).await }
+            })
+            .await?;
         self.inner.credentials.replace(&answer.cert, &key, &answer.root)?;
         self.set_managers(answer.managers);
         Ok(())
@@ -194,7 +280,8 @@ impl Channel {
     /// # Errors
     /// See [`ChannelError`].
     pub async fn leave(&self) -> Result<(), ChannelError> {
-        let _: serde_json::Value = self.link().await?.call("/shoal/v1/leave", &serde_json::json!({})).await?;
+        let left = |link: Arc<Link>| async move { link.call("/shoal/v1/leave", &serde_json::json!({})).await };
+        let _: serde_json::Value = self.ask_leader(left).await?;
         Ok(())
     }
 
@@ -213,26 +300,16 @@ impl Channel {
         let managers = self.managers();
         let mut why = String::from("no manager is known");
         for m in managers {
-            match self.link_to(m.addr).await {
-                Ok(link) => return Ok(link),
+            match Link::connect(m.addr, tls::client_config(&self.inner.credentials)?).await {
+                Ok(link) => {
+                    let link = Arc::new(link);
+                    *self.inner.link.lock().await = Some(link.clone());
+                    return Ok(link);
+                }
                 Err(e) => why = e.to_string(),
             }
         }
         Err(ChannelError::Unreachable(why))
-    }
-
-    async fn link_to(&self, addr: SocketAddr) -> Result<Arc<Link>, ChannelError> {
-        let mut held = self.inner.link.lock().await;
-        if let Some(link) = held.as_ref()
-            && link.is_open()
-            && link.addr == addr
-        {
-            return Ok(link.clone());
-        }
-        let config = tls::client_config(&self.inner.credentials)?;
-        let link = Arc::new(Link::connect(addr, config).await?);
-        *held = Some(link.clone());
-        Ok(link)
     }
 }
 

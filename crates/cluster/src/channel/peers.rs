@@ -39,19 +39,14 @@ impl PeerTransport {
         Ok(link)
     }
 
-    /// Asks the other managers, one after the other, to take this one in.
+    /// Asks the other managers, one after the other, to take this one in, or to learn its new address.
     ///
     /// # Errors
     /// Why the last of them did not.
-    pub async fn add_me(
-        &self,
-        managers: &[wire::agent::ManagerPeer],
-        raft_id: u64,
-        me: &Member,
-    ) -> Result<(), ChannelError> {
+    pub async fn add_me(&self, managers: &[Member], raft_id: u64, me: &Member) -> Result<(), ChannelError> {
         let mut last = ChannelError::Unreachable("no manager is known".into());
-        for m in managers.iter().filter(|m| m.node.as_str() != me.node) {
-            let asked = async { self.link(m.addr).await?.call("/shoal/v1/raft/add", &(raft_id, me)).await };
+        for m in managers.iter().filter(|m| m.node != me.node) {
+            let asked = async { self.link(address(m)?).await?.call("/shoal/v1/raft/add", &(raft_id, me)).await };
             match asked.await {
                 Ok(serde_json::Value::Object(_)) => return Ok(()),
                 Ok(_) => last = ChannelError::Answer("not what was asked for".into()),
@@ -62,7 +57,7 @@ impl PeerTransport {
     }
 
     async fn post(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, ChannelError> {
-        let addr = to.addr.parse().map_err(|_| ChannelError::Unreachable(format!("{} is no address", to.addr)))?;
+        let addr = address(to)?;
         let mut request = post(&format!("/shoal/v1/raft/{}", call.path()), pipe::full(body))?;
         if let Ok(target) = HeaderValue::from_str(&to.node) {
             request.headers_mut().insert(TARGET_HEADER, target);
@@ -74,6 +69,10 @@ impl PeerTransport {
         let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
         Ok(body.map_err(|e| ChannelError::Answer(e.to_string()))?.to_bytes().to_vec())
     }
+}
+
+fn address(of: &Member) -> Result<SocketAddr, ChannelError> {
+    of.addr.parse().map_err(|_| ChannelError::Unreachable(format!("{} is no address", of.addr)))
 }
 
 #[async_trait]

@@ -115,12 +115,18 @@ pub enum MembershipError {
     /// It took too long.
     #[error("the new manager did not catch up in time")]
     Timeout,
+    /// The new manager does not answer.
+    #[error("could not connect to prospective new cluster member using its advertised address: {0} does not answer")]
+    Unreachable(Member),
 }
 
 type Inner = openraft::Raft<Types>;
 
 /// A leader that a majority has not answered for so long leads no more.
-const QUORUM_LOST: Duration = Duration::from_millis(2000);
+const QUORUM_LOST: Duration = Duration::from_millis(1200);
+
+/// A manager that has not answered for so long is shown as unreachable.
+const REACHED_WITHIN: Duration = Duration::from_secs(1);
 
 /// A handle on a running raft.
 #[derive(Clone)]
@@ -130,6 +136,7 @@ pub struct Raft {
     db: log::Database,
     transport: Arc<dyn Transport>,
     leadership: watch::Receiver<Leadership>,
+    voters: watch::Receiver<BTreeMap<u64, Member>>,
     stop: CancellationToken,
 }
 
@@ -162,7 +169,10 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
         Inner::new(id, config, network, db.clone(), machine).await.map_err(|e| OpenError::Start(e.to_string()))?;
     let stop = CancellationToken::new();
     let (tx, leadership) = watch::channel(Leadership::default());
-    let raft = Raft { inner, id, db, transport, leadership, stop };
+    let (voters_tx, voters) = watch::channel(BTreeMap::new());
+    let raft = Raft { inner, id, db, transport, leadership, voters, stop };
+    voters_tx.send_replace(raft.voters());
+    tokio::spawn(raft.clone().follow_voters(voters_tx));
     tokio::spawn(raft.clone().follow_leadership(tx));
     tokio::spawn(election::drive(raft.clone()));
     Ok(Store::new(shared, raft, clock))
@@ -202,22 +212,46 @@ impl Raft {
         membership.nodes().filter(|(id, _)| voters.contains(id)).map(|(id, m)| (*id, m.clone())).collect()
     }
 
+    /// The same as it changes.
+    pub fn watch_voters(&self) -> watch::Receiver<BTreeMap<u64, Member>> {
+        self.voters.clone()
+    }
+
     /// Whether another manager answers.
     pub async fn reaches(&self, member: &Member) -> bool {
         let call = self.transport.call(member, Call::Probe, Vec::new());
-        matches!(tokio::time::timeout(election::PROBE_TIMEOUT, call).await, Ok(Ok(_)))
+        matches!(tokio::time::timeout(REACHED_WITHIN, call).await, Ok(Ok(_)))
     }
 
-    /// Takes a manager in: it learns everything, then votes.
+    /// Takes a manager in: it learns everything, then votes. One that votes already is only given its new address.
     ///
     /// # Errors
     /// See [`MembershipError`].
     pub async fn add_voter(&self, id: u64, member: Member) -> Result<(), MembershipError> {
         let refused = |e: &dyn fmt::Display| MembershipError::Refused(e.to_string());
+        let known = self.voters().remove(&id);
+        if known.as_ref() == Some(&member) {
+            return Ok(());
+        }
+        if known.is_some() {
+            let moved = ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
+            self.inner.change_membership(moved, true).await.map_err(|e| refused(&e))?;
+            return Ok(());
+        }
+        if !self.reaches(&member).await {
+            return Err(MembershipError::Unreachable(member));
+        }
         let learn = self.inner.add_learner(id, member, true);
-        match tokio::time::timeout(Duration::from_secs(30), learn).await {
-            Ok(done) => drop(done.map_err(|e| refused(&e))?),
-            Err(_) => return Err(MembershipError::Timeout),
+        let learnt = match tokio::time::timeout(Duration::from_secs(30), learn).await {
+            Ok(done) => done.map(drop).map_err(|e| refused(&e)),
+            Err(_) => Err(MembershipError::Timeout),
+        };
+        if let Err(e) = learnt {
+            let forget = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
+            if let Err(e) = self.inner.change_membership(forget, true).await {
+                tracing::warn!(id, "a manager that did not catch up is still listed: {e}");
+            }
+            return Err(e);
         }
         let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
         self.inner.change_membership(change, true).await.map_err(|e| refused(&e))?;
@@ -257,6 +291,20 @@ impl Raft {
             tracing::warn!("raft did not end cleanly: {e}");
         }
         self.db.close().await;
+    }
+
+    /// Tells who votes.
+    async fn follow_voters(self, tx: watch::Sender<BTreeMap<u64, Member>>) {
+        let mut metrics = self.inner.metrics();
+        while let Some(Ok(())) = self.stop.run_until_cancelled(metrics.changed()).await {
+            metrics.borrow_and_update();
+            let now = self.voters();
+            tx.send_if_modified(|was| {
+                let changed = *was != now;
+                *was = now;
+                changed
+            });
+        }
     }
 
     /// Tells who leads; "here" only once everything committed before has been applied.

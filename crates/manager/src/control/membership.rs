@@ -1,6 +1,6 @@
 //! Machines come, renew and go: certificates and the rows of nodes.
 use super::swarm::cluster;
-use super::{Control, now};
+use super::{Control, failed_precondition, now};
 use crate::clock;
 use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
 use cluster::raft::Member;
@@ -67,28 +67,70 @@ impl Control {
         credentials.replace(&cert, &key, &c.root_ca_cert).map_err(|e| failed(&e))
     }
 
-    /// A node has left by itself. It stays in the list, down, until it is removed.
+    /// A node has left by itself. It stays in the list, down, until it is removed. One that was a manager is none any
+    /// more, if the others can go on without it.
     pub(crate) async fn node_left(&self, id: &NodeId) -> Result<(), Refusal> {
-        self.update(|tables| {
-            let old = tables.node(id).ok_or_else(|| stranger(id))?;
-            let mut node = (**old).clone();
-            node.status.state = NodeState::Down;
-            node.status.message = "the node left the swarm".into();
-            node.status.since = now();
-            Ok((vec![StoreAction::Update(node.into())], ()))
-        })
-        .await
+        let raft_id = self
+            .update(|tables| {
+                let old = tables.node(id).ok_or_else(|| stranger(id))?;
+                let mut node = (**old).clone();
+                node.status.state = NodeState::Down;
+                node.status.message = "the node left the swarm".into();
+                node.status.since = now();
+                let raft_id = node.manager.as_ref().map(|m| m.raft_id).filter(|_| check_demotion(tables, id).is_ok());
+                if raft_id.is_some() {
+                    node.spec.role = NodeRole::Worker;
+                }
+                Ok((vec![StoreAction::Update(node.into())], raft_id))
+            })
+            .await?;
+        if let Some(raft_id) = raft_id {
+            self.remove_manager(raft_id).await?;
+        }
+        Ok(())
     }
 
-    /// A further manager asks to be taken in.
+    /// Takes a manager out of raft.
+    pub(super) async fn remove_manager(&self, raft_id: u64) -> Result<(), Refusal> {
+        let removed = self.store.raft().remove_voter(raft_id).await;
+        removed.map_err(|e| failed_precondition(format!("can't remove member from the raft: {e}")))
+    }
+
+    /// A further manager asks to be taken in, or tells its new address.
     pub(crate) async fn add_manager(&self, node: &NodeId, raft_id: u64, member: Member) -> Result<(), Refusal> {
         let wished = self.tables().node(node).is_some_and(|n| n.spec.role == NodeRole::Manager);
         if !wished {
             return Err(Refusal::forbidden(format!("node {node} is not wished to be a manager")));
         }
-        let added = self.store.raft().add_voter(raft_id, member).await;
-        added.map_err(|e| Refusal::unavailable(e.to_string()))
+        let raft = self.store.raft();
+        raft.add_voter(raft_id, member).await.map_err(|e| Refusal::unavailable(e.to_string()).as_rpc())?;
+        // What the same machine was before it lost its disk.
+        let former: Vec<u64> = raft
+            .voters()
+            .into_iter()
+            .filter(|(id, m)| *id != raft_id && m.node == node.as_str())
+            .map(|v| v.0)
+            .collect();
+        for id in former {
+            self.remove_manager(id).await?;
+        }
+        Ok(())
     }
+}
+
+/// Whether the swarm can do without this manager.
+pub(super) fn check_demotion(tables: &Tables, id: &NodeId) -> Result<(), Refusal> {
+    let wished = tables.nodes().filter(|n| n.spec.role == NodeRole::Manager).count();
+    if wished <= 1 {
+        return Err(failed_precondition("attempting to demote the last manager of the swarm"));
+    }
+    let others: Vec<bool> =
+        tables.nodes().filter(|n| n.id != *id).filter_map(|n| n.manager.as_ref().map(|m| m.reachable)).collect();
+    // More than half of those who stay must answer.
+    if others.iter().filter(|reachable| **reachable).count() < others.len() / 2 + 1 {
+        return Err(failed_precondition("can't remove member from the raft: this would result in a loss of quorum"));
+    }
+    Ok(())
 }
 
 fn stranger(id: &NodeId) -> Refusal {

@@ -1,6 +1,7 @@
 //! Changing and removing nodes.
+use super::membership::check_demotion;
 use super::{Control, check_version, failed_precondition, now};
-use model::{NodeRole, NodeSpec, NodeState, StoreAction, Tables};
+use model::{NodeRole, NodeSpec, NodeState, StoreAction};
 use wire::Refusal;
 
 impl Control {
@@ -15,7 +16,7 @@ impl Control {
                 check_version(old.meta.version, version)?;
                 let demoted = old.spec.role == NodeRole::Manager && spec.role == NodeRole::Worker;
                 if demoted {
-                    check_demotion(tables)?;
+                    check_demotion(tables, &old.id)?;
                 }
                 let mut node = (*old).clone();
                 node.spec = spec;
@@ -24,8 +25,7 @@ impl Control {
             })
             .await?;
         if let Some(raft_id) = demoted {
-            let removed = self.store.raft().remove_voter(raft_id).await;
-            removed.map_err(|e| failed_precondition(format!("can't remove member from the raft: {e}")))?;
+            self.remove_manager(raft_id).await?;
         }
         Ok(())
     }
@@ -55,18 +55,4 @@ impl Control {
         })
         .await
     }
-}
-
-fn check_demotion(tables: &Tables) -> Result<(), Refusal> {
-    let wished = tables.nodes().filter(|n| n.spec.role == NodeRole::Manager).count();
-    if wished <= 1 {
-        return Err(failed_precondition("attempting to demote the last manager of the swarm"));
-    }
-    let voters: Vec<bool> = tables.nodes().filter_map(|n| n.manager.as_ref().map(|m| m.reachable)).collect();
-    let reachable = voters.iter().filter(|r| **r).count();
-    // After one reachable manager has gone, more than half of the rest must answer.
-    if voters.len() > 2 && reachable.saturating_sub(1) <= (voters.len() - 1) / 2 {
-        return Err(failed_precondition("can't remove member from the raft: this would result in a loss of quorum"));
-    }
-    Ok(())
 }

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 /// Beats that may be missed.
 const MISSED_MAX: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
-/// Nodes of a former leader get this long to come here.
-const TAKEOVER: Duration = Duration::from_secs(4);
+/// Nodes of a former leader get this long to come here: they must first notice that it is gone.
+const TAKEOVER: Duration = Duration::from_secs(5);
+/// The former leader's own node has been silent for as long as the election took. If only its leadership ended, it is
+/// here at once.
+const TAKEOVER_OF_LEADER: Duration = Duration::from_millis(2000);
 
 /// Looks while this manager leads.
 pub async fn watch(d: Dispatcher) {
@@ -37,13 +40,17 @@ pub async fn watch(d: Dispatcher) {
 
 /// Nodes that were ready under the leader before are expected, not believed dead.
 fn take_over(d: &Dispatcher) {
-    let heartbeat = d.heartbeat();
+    let limit = d.heartbeat() * MISSED_MAX - 2 * LOOK;
     let tables = d.shared.store.tables();
     let mut present = d.shared.present.lock();
+    let now = Instant::now();
     for node in tables.nodes().filter(|n| n.status.state == NodeState::Ready) {
-        let grace = TAKEOVER.saturating_sub(heartbeat * MISSED_MAX);
-        let expected = Present { heard: Instant::now() + grace, report: NodeReport::default() };
-        present.entry(node.id.clone()).or_insert(expected);
+        let led = node.manager.as_ref().is_some_and(|m| m.leader);
+        let patience = if led { TAKEOVER_OF_LEADER } else { TAKEOVER };
+        // Silent from then on when `patience` is over.
+        let heard = now + patience.saturating_sub(limit);
+        let heard = heard.checked_sub(limit.saturating_sub(patience)).unwrap_or(now);
+        present.entry(node.id.clone()).or_insert(Present { heard, report: NodeReport::default() });
     }
 }
 

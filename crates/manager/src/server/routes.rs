@@ -55,7 +55,7 @@ pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incomi
 }
 
 /// Calls that only the leader can answer.
-const LEADER_ONLY: [&str; 5] = ["join", "renew", "session", "leave", "raft/add"];
+const LEADER_ONLY: [&str; 7] = ["join", "renew", "session", "leave", "raft/add", "engine/leader", "revision"];
 
 /// Says where the leader is, if this manager does not lead.
 fn elsewhere(server: &Server) -> Option<Response<Body>> {
@@ -83,7 +83,8 @@ async fn member_route(
     match route.split_once('/').unwrap_or((route, "")) {
         ("session", "") => session(server, caller, peer, request),
         ("tunnel", id) => tunnel(&server, &peer, id, request),
-        ("engine", "") => engine(&server, caller, peer, request),
+        ("engine", "" | "leader") => engine(&server, caller, peer, request),
+        ("revision", "") => Ok(answers::json(&server.store.revision())),
         ("renew", "") => {
             let asked: RenewRequest = answers::read_json(request, JSON_BYTES_MAX).await?;
             Ok(answers::json(&server.control.renew(&peer, &asked.csr).await?))

@@ -163,7 +163,7 @@ async fn hear(message: ToNode, seen: &Arc<Mutex<Seen>>, send: &mpsc::Sender<From
             ToNode::AllApplied(r) => s.all_applied = r.max(s.all_applied),
             ToNode::OpenTunnel { id, request } => s.tunnels.push((id, request)),
             ToNode::Disconnect { why, removed } => s.disconnected = Some((why, removed)),
-            ToNode::Node { .. } | ToNode::Managers(_) => {}
+            ToNode::Node { .. } | ToNode::Managers(_) | ToNode::Renew => {}
         }
     }
     for a in answers {

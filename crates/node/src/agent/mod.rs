@@ -9,13 +9,13 @@ pub mod template;
 use async_trait::async_trait;
 use driver::{Surroundings, Wish, drive};
 use executor::{Dependencies, Executor};
-use model::{Directory, NodeDescription, TaskId, TaskStatus, Timestamp};
+use model::{Directory, NodeDescription, NodeRole, NodeSpec, TaskId, TaskStatus, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::agent::{Assignments, FromNode, ManagerPeer, ToNode, TunnelRequest};
 
@@ -45,8 +45,8 @@ pub struct AgentConfig {
     pub tunnels: Arc<dyn TunnelServer>,
     /// What the machine says of itself.
     pub describe: Arc<dyn Fn() -> NodeDescription + Send + Sync>,
-    /// Address of the tunnel endpoint, if it was given.
-    pub data_path_addr: Option<IpAddr>,
+    /// Address of the tunnel endpoint. It may change while the node runs.
+    pub data_path_addr: Arc<dyn Fn() -> Option<IpAddr> + Send + Sync>,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
@@ -87,6 +87,9 @@ struct Inner {
     wanted: watch::Sender<Arc<Directory>>,
     dependencies: watch::Sender<Arc<Dependencies>>,
     managers: watch::Sender<Vec<ManagerPeer>>,
+    row: watch::Sender<Option<(NodeSpec, NodeRole)>>,
+    renewals: watch::Sender<u64>,
+    describe_again: Notify,
     verified: Mutex<(u64, u64)>,
     applier: Mutex<Option<JoinHandle<()>>>,
 }
@@ -111,6 +114,9 @@ impl Agent {
             wanted: watch::Sender::new(Arc::default()),
             dependencies: watch::Sender::new(Arc::default()),
             managers: watch::Sender::new(Vec::new()),
+            row: watch::Sender::new(None),
+            renewals: watch::Sender::new(0),
+            describe_again: Notify::new(),
             verified: Mutex::default(),
             applier: Mutex::default(),
         });
@@ -122,6 +128,21 @@ impl Agent {
     /// The managers last heard of.
     pub fn managers(&self) -> Vec<ManagerPeer> {
         self.inner.managers.borrow().clone()
+    }
+
+    /// What is wished of this node, and the role that it has in the managers' eyes.
+    pub fn row(&self) -> watch::Receiver<Option<(NodeSpec, NodeRole)>> {
+        self.inner.row.subscribe()
+    }
+
+    /// How often the managers have asked this node to get a new certificate.
+    pub fn renewals(&self) -> watch::Receiver<u64> {
+        self.inner.renewals.subscribe()
+    }
+
+    /// Tells the managers again what the machine is.
+    pub fn describe_again(&self) {
+        self.inner.describe_again.notify_one();
     }
 
     /// The directory as it shall be, and as it changes.
@@ -138,11 +159,7 @@ impl Agent {
     pub async fn serve(&self, mut session: Session) -> SessionEnd {
         let inner = &self.inner;
         let mut incoming = inner.incoming.lock().await;
-        let hello = FromNode::Hello {
-            description: (inner.config.describe)(),
-            data_path_addr: inner.config.data_path_addr,
-            directory: inner.wanted.borrow().revision,
-        };
+        let hello = inner.hello();
         let known: Vec<_> = inner.statuses.lock().iter().map(|(k, v)| (k.clone(), v.clone())).collect();
         if session.up.send(hello).await.is_err() || session.up.send(FromNode::Status(known)).await.is_err() {
             return SessionEnd::Broken;
@@ -174,6 +191,7 @@ impl Agent {
                     FromNode::Heartbeat { applied: *applied.borrow(), digest, repaired }
                 }
                 Ok(()) = applied.changed() => FromNode::Applied(*applied.borrow_and_update()),
+                () = inner.describe_again.notified() => inner.hello(),
             };
             if session.up.send(up).await.is_err() {
                 return SessionEnd::Broken;
@@ -195,7 +213,8 @@ impl Agent {
                 beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             }
             ToNode::Managers(managers) => drop(inner.managers.send_replace(managers)),
-            ToNode::Node { .. } => {}
+            ToNode::Node { spec, role } => drop(inner.row.send_replace(Some((spec, role)))),
+            ToNode::Renew => inner.renewals.send_modify(|n| *n += 1),
             ToNode::Assignments(a) => {
                 let follows = a.sequence == 1 || a.sequence == *sequence + 1;
                 if !follows {
@@ -297,6 +316,14 @@ impl Agent {
 }
 
 impl Inner {
+    fn hello(&self) -> FromNode {
+        FromNode::Hello {
+            description: (self.config.describe)(),
+            data_path_addr: (self.config.data_path_addr)(),
+            directory: self.wanted.borrow().revision,
+        }
+    }
+
     fn remember(&self, batch: &[(TaskId, TaskStatus)]) {
         let drivers = self.drivers.lock();
         let mut statuses = self.statuses.lock();

@@ -1,5 +1,6 @@
 //! Networks of this node and of the swarm, as one list.
 use super::Backend;
+use crate::daemon::membership;
 use ::network::{IpamText, LocalNetwork, LocalNetworkSpec};
 use api::backend::*;
 use async_trait::async_trait;
@@ -125,7 +126,11 @@ impl Networks for Backend {
             self.tell_network("destroy", &n.id, &n.spec.name, &n.spec.driver);
             return Ok(());
         }
-        self.0.membership.manager()?.control().remove_network(id).await
+        let manager = self.0.membership.manager()?;
+        if !manager.store().is_leader() {
+            return membership::ask_leader(&manager, http::Method::DELETE, &format!("/networks/{id}")).await;
+        }
+        manager.control().remove_network(id).await
     }
 
     async fn connect(&self, id: &str, container: &str, wish: EndpointSettings) -> Answer<()> {

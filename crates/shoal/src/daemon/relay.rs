@@ -50,7 +50,12 @@ pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::Engi
             }
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(api::Forwarded(true));
-            server.handle(request).await.map(|b| b.map_err(std::io::Error::other).boxed_unsync())
+            let mut answer = server.handle(request).await;
+            // A follower that asked waits until it knows as much.
+            if let Some(revision) = engine.membership.manager().ok().map(|m| m.store().revision()) {
+                answer.headers_mut().insert(super::membership::REVISION_HEADER, revision.into());
+            }
+            answer.map(|b| b.map_err(std::io::Error::other).boxed_unsync())
         });
         answer
     })

@@ -109,3 +109,16 @@ pub(super) fn own_address_towards(manager: SocketAddr) -> std::io::Result<IpAddr
     socket.connect(manager)?;
     Ok(socket.local_addr()?.ip())
 }
+
+/// Whether this machine has that address.
+pub(super) fn is_own(ip: IpAddr) -> bool {
+    std::net::UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// The address that this machine would be found by, on the way to another manager if there is one.
+pub(super) fn own_address(other: Option<SocketAddr>) -> Option<IpAddr> {
+    match other {
+        Some(other) => own_address_towards(other).ok(),
+        None => only_address().ok(),
+    }
+}

@@ -1,9 +1,8 @@
 //! Places on overlays for plain containers: the containers of this machine ask, a manager answers.
-use super::Membership;
+use super::{Joined, Membership};
 use crate::daemon::engine::Engine;
 use async_trait::async_trait;
 use axum::body::Body;
-use cluster::Channel;
 use http_body_util::BodyExt;
 use manager::Manager;
 use manager::control::AttachRequest;
@@ -13,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::Refusal;
+
+/// How long a leader is looked for.
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Where workers ask their manager for places on overlays (below `/engine`, so only members get there).
 pub const ATTACHMENTS: &str = "/shoal/attachments";
@@ -92,8 +94,8 @@ impl OverlayAttacher for Attacher {
         let engine = self.engine.upgrade().ok_or_else(|| Refusal::unavailable("the engine is going down"))?;
         let joined =
             engine.membership.joined().ok_or_else(|| Refusal::unavailable("This node is not part of a swarm"))?;
-        let wish = match (&joined.manager, &joined.channel) {
-            (Some(manager), _) => {
+        let wish = match joined.manager().filter(|m| m.store().is_leader()) {
+            Some(manager) => {
                 let request = AttachRequest {
                     network: network.to_owned(),
                     node: joined.node.clone(),
@@ -101,18 +103,17 @@ impl OverlayAttacher for Attacher {
                     names,
                     addresses,
                 };
-                attach_on(manager, request).await?
+                attach_on(&manager, request).await?
             }
-            (None, Some(channel)) => {
+            None => {
                 let call = AttachmentCall::Attach {
                     network: network.to_owned(),
                     container_id: container_id.to_owned(),
                     names,
                     addresses,
                 };
-                ask_manager(channel, &call).await?
+                ask_manager(&joined, &call).await?
             }
-            (None, None) => None,
         };
         if let Some(wish) = &wish {
             let key = (wish.network.to_string(), container_id.to_owned());
@@ -144,12 +145,9 @@ impl OverlayAttacher for Attacher {
                 .and_then(|e| e.task)
         });
         let (Some(task), Some(joined)) = (task, engine.membership.joined()) else { return };
-        let result = match (&joined.manager, &joined.channel) {
-            (Some(manager), _) => manager.control().detach_container(&task).await,
-            (None, Some(channel)) => {
-                ask_manager(channel, &AttachmentCall::Detach { task: task.to_string() }).await.map(drop)
-            }
-            (None, None) => Ok(()),
+        let result = match joined.manager().filter(|m| m.store().is_leader()) {
+            Some(manager) => manager.control().detach_container(&task).await,
+            None => ask_manager(&joined, &AttachmentCall::Detach { task: task.to_string() }).await.map(drop),
         };
         if let Err(e) = result {
             tracing::warn!(%task, error = %e, "a place on an overlay could not be given back");
@@ -157,7 +155,7 @@ impl OverlayAttacher for Attacher {
     }
 }
 
-async fn ask_manager(channel: &Channel, call: &AttachmentCall) -> Result<Option<OverlayWish>, Refusal> {
+async fn ask_manager(joined: &Joined, call: &AttachmentCall) -> Result<Option<OverlayWish>, Refusal> {
     let body = serde_json::to_vec(call).map_err(|e| Refusal::internal(e.to_string()))?;
     let request = http::Request::post(ATTACHMENTS)
         .header("host", "manager")
@@ -165,7 +163,11 @@ async fn ask_manager(channel: &Channel, call: &AttachmentCall) -> Result<Option<
         .body(Body::from(body))
         .map_err(|e| Refusal::internal(e.to_string()))?;
     let unreachable = |e: String| Refusal::unavailable(format!("the manager cannot be reached: {e}"));
-    let answer = channel.forward(request).await.map_err(|e| unreachable(e.to_string()))?;
+    let channel = match joined.manager() {
+        Some(manager) => manager.channel().clone(),
+        None => joined.channel.clone(),
+    };
+    let answer = channel.forward_to_leader(request, LEADER_WITHIN).await.map_err(|e| unreachable(e.to_string()))?;
     let bytes = answer.into_body().collect().await.map_err(|e| unreachable(e.to_string()))?.to_bytes();
     let answer: Result<Option<OverlayWish>, Refusal> =
         serde_json::from_slice(&bytes).map_err(|e| Refusal::internal(e.to_string()))?;

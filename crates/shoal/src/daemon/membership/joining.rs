@@ -1,12 +1,13 @@
 //! How a machine comes into a swarm, and how it leaves.
-use super::addresses::{address_of, advertise_addr, listen_addr, own_address_towards, remote_addr};
-use super::worker::WorkerFile;
+use super::addresses::{address_of, advertise_addr, listen_addr, remote_addr};
+use super::member::MemberFile;
+use super::roles::own_towards;
 use super::{Joined, Membership, State};
 use crate::daemon::engine::Engine;
+use cluster::Channel;
 use cluster::channel::JoinOptions;
 use manager::{InitOptions, Manager};
 use model::{Availability, ClusterSpec, NodeId, NodeRole, Subnet};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::Refusal;
@@ -14,6 +15,8 @@ use wire::engine::swarm::{SwarmInit, SwarmJoin};
 
 /// Docker's time before a join goes on in the background.
 const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long the other managers may take to go on without this one.
+const PART_WITHIN: Duration = Duration::from_secs(5);
 
 impl Membership {
     /// `swarm init`.
@@ -58,23 +61,60 @@ impl Membership {
             hostname: crate::backend::hostname(),
             force_new_cluster: request.force_new_cluster,
         };
-        let old = self.state.read().clone();
-        if let State::Joined(j) = old {
-            self.leave_running(&engine, &j).await;
-            if let Some(m) = &j.manager {
-                m.shutdown().await;
-            }
-            *self.state.write() = State::Inactive;
+        if let Some(joined) = self.joined() {
+            return self.go_on_alone(&engine, &joined, options).await;
         }
         std::fs::create_dir_all(&self.dir)
             .map_err(|e| Refusal::internal(format!("cannot make {}: {e}", self.dir.display())))?;
+        let forced = options.force_new_cluster;
         let manager = Manager::bootstrap(options).await?;
         let node = manager.node_id();
-        if let Err(e) = self.be_manager(&engine, manager.clone()).await {
-            let _ = engine.networks.leave_swarm().await;
-            manager.demolish().await;
+        let file = MemberFile {
+            node: node.clone(),
+            addr: manager.advertise_addr().ip(),
+            data_path_addr,
+            data_path_port,
+            listen,
+            advertise: (!request.advertise_addr.is_empty()).then_some(advertise),
+            managers: Vec::new(),
+        };
+        if let Err(e) = self.be_member(&engine, manager.own_channel().clone(), file, Some(manager.clone())).await {
+            if forced {
+                manager.shutdown().await;
+            } else {
+                let _ = engine.networks.leave_swarm().await;
+                manager.demolish().await;
+            }
             return Err(e);
         }
+        Ok(node)
+    }
+
+    /// `--force-new-cluster` on a manager: what runs here runs on.
+    async fn go_on_alone(
+        &self,
+        engine: &Arc<Engine>,
+        joined: &Joined,
+        options: InitOptions,
+    ) -> Result<NodeId, Refusal> {
+        let manager = joined.manager.write().take().ok_or_else(already_in)?;
+        for task in joined.manager_tasks.lock().drain(..) {
+            task.abort();
+        }
+        manager.shutdown().await;
+        let again = Manager::alone(options, joined.channel.clone()).await;
+        let again = match again {
+            Ok(manager) => manager,
+            Err(e) => {
+                // As before, if that can still be had.
+                if let Ok(manager) = Manager::open(self.dir.clone(), super::addresses::own_address).await {
+                    self.take_up(engine, joined, manager)?;
+                }
+                return Err(e.into());
+            }
+        };
+        let node = again.node_id();
+        self.take_up(engine, joined, again)?;
         Ok(node)
     }
 
@@ -133,23 +173,37 @@ impl Membership {
         // Our address on the way to the first manager is what others find us by.
         let own = match advertise {
             Some(a) => a.ip(),
-            None => own_address_towards(managers[0]).map_err(|e| Refusal::internal(e.to_string()))?,
+            None => own_towards(managers[0])?,
         };
+        let file = MemberFile {
+            node: answer.node.clone(),
+            addr: own,
+            data_path_addr: data_path_addr.or(advertise.map(|a| a.ip())),
+            data_path_port: 0,
+            listen,
+            advertise,
+            managers: answer.managers.clone(),
+        };
+        let channel = Channel::new(credentials, answer.managers.clone());
         let result = if answer.role == NodeRole::Manager {
-            let advertise = advertise.unwrap_or(SocketAddr::new(own, listen.port()));
-            match Manager::join(self.dir.clone(), listen, advertise, &answer.managers).await {
-                Ok(manager) => self.be_manager(&engine, manager).await,
-                Err(e) => Err(e.into()),
+            match Manager::join(self.dir.clone(), channel.clone(), listen, file.advertised()).await {
+                Ok(manager) => {
+                    let result = self.be_member(&engine, channel.clone(), file, Some(manager.clone())).await;
+                    if result.is_err() {
+                        let _ = manager.part().await;
+                        manager.demolish().await;
+                    } else {
+                        self.settled(&manager).await;
+                    }
+                    result
+                }
+                Err(e) => {
+                    let _ = channel.leave().await;
+                    Err(e.into())
+                }
             }
         } else {
-            let file = WorkerFile {
-                node: answer.node.clone(),
-                addr: own,
-                data_path_addr: data_path_addr.or(advertise.map(|a| a.ip())),
-                managers: answer.managers.clone(),
-            };
-            self.save_worker(&file)?;
-            self.be_worker(&engine, credentials, file).await
+            self.be_member(&engine, channel, file, None).await
         };
         if result.is_err() {
             let _ = engine.networks.leave_swarm().await;
@@ -181,26 +235,22 @@ impl Membership {
             }
             State::Joined(j) => j,
         };
-        if let (Some(manager), false) = (&joined.manager, force) {
-            let managers = manager.control().tables().nodes().filter(|n| n.manager.is_some()).count();
-            let what = if managers <= 1 {
-                "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ".to_owned()
-            } else {
-                format!(
-                    "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message. ({managers} managers)"
-                )
-            };
-            return Err(Refusal::unavailable(format!(
-                "You are attempting to leave the swarm on a node that is participating as a manager. {what}"
-            )));
+        let manager = joined.manager();
+        if let (Some(manager), false) = (&manager, force) {
+            return Err(Refusal::unavailable(leave_warning(manager)));
         }
         self.leave_running(&engine, &joined).await;
-        if let Some(channel) = &joined.channel {
-            let _ = tokio::time::timeout(Duration::from_secs(2), channel.leave()).await;
-            channel.close().await;
-        }
-        if let Some(manager) = &joined.manager {
+        if let Some(manager) = &manager {
+            match tokio::time::timeout(PART_WITHIN, manager.part()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::warn!(error = %e, "the other managers were not told"),
+                Err(_) => tracing::warn!("the other managers could not be told in time"),
+            }
+            joined.channel.close().await;
             manager.demolish().await;
+        } else {
+            let _ = tokio::time::timeout(Duration::from_secs(2), joined.channel.leave()).await;
+            joined.channel.close().await;
         }
         if let Err(e) = engine.networks.leave_swarm().await {
             tracing::warn!(error = %e, "not everything of the overlays could be removed");
@@ -210,11 +260,18 @@ impl Membership {
         Ok(())
     }
 
+    /// A new manager answers for the swarm once it knows the swarm.
+    async fn settled(&self, manager: &Manager) {
+        let mut revision = manager.store().watch_revision();
+        let known = revision.wait_for(|_| manager.control().tables().cluster().is_some());
+        if tokio::time::timeout(Duration::from_secs(5), known).await.is_err() {
+            tracing::warn!("this manager has not heard of the swarm's objects yet");
+        }
+    }
+
     /// Ends what runs for the swarm on this machine.
     async fn leave_running(&self, engine: &Arc<Engine>, joined: &Joined) {
-        for task in joined.tasks.lock().drain(..) {
-            task.abort();
-        }
+        joined.end_tasks();
         engine.containers.set_attacher(None);
         // Their service is over: no grace, as Docker does.
         let mut removals = tokio::task::JoinSet::new();
@@ -236,6 +293,30 @@ impl Membership {
             tracing::warn!(dir = %self.dir.display(), error = %e, "the swarm's files cannot be removed");
         }
     }
+}
+
+/// Docker's advice for a manager that leaves.
+fn leave_warning(manager: &Manager) -> String {
+    let tables = manager.control().tables();
+    let (reachable, all) = tables
+        .nodes()
+        .filter_map(|n| n.manager.as_ref())
+        .fold((0i64, 0i64), |(r, all), m| (r + i64::from(m.reachable), all + 1));
+    let mut text = "You are attempting to leave the swarm on a node that is participating as a manager. ".to_owned();
+    let led = manager.store().leadership().borrow().leader.is_some();
+    if !led {
+        text += "Doing so may lose the consensus of your cluster. ";
+    } else if reachable - 2 <= all - reachable {
+        if all <= 1 {
+            return text
+                + "Removing the last manager erases all current state of the swarm. Use `--force` to ignore this message. ";
+        }
+        text += &format!(
+            "Removing this node leaves {} managers out of {all}. Without a Raft quorum your swarm will be inaccessible. ",
+            reachable - 1
+        );
+    }
+    text + "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message."
 }
 
 fn already_in() -> Refusal {

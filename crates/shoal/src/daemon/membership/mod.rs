@@ -1,29 +1,33 @@
 //! What this machine is in a swarm: nothing, a worker, or a manager with a node beside it; and the way between them.
 //!
 //! ```text
-//!  Inactive ──init──► Manager          (restart of the daemon: Pending ──► Worker | Manager | Error)
-//!     │  ▲───leave───────┘
-//!     └──join──► Worker | Manager ──leave──► Inactive
+//!  Inactive ──init, join──► Joined ──leave──► Inactive       (restart of the daemon: Pending ──► Joined | Error)
+//!                            │  ▲
+//!                   promoted ▼  │ demoted
+//!                         with a manager
 //! ```
+//! The agent, its tasks and the channel to the managers live as long as the membership; a manager comes and goes beside
+//! them.
 mod addresses;
 mod attachments;
 mod joining;
+mod member;
 mod roles;
 mod surroundings;
 mod tunnels;
-mod worker;
 
 pub use attachments::ATTACHMENTS;
+pub(crate) use tunnels::{REVISION_HEADER, ask_leader};
 
 use super::engine::Engine;
 use api::backend::SwarmRole;
 use cluster::Channel;
 use manager::Manager;
+use member::MemberFile;
 use model::NodeId;
 use node::agent::Agent;
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
@@ -52,11 +56,30 @@ enum State {
 /// A membership that stands.
 struct Joined {
     node: NodeId,
-    addr: IpAddr,
     agent: Agent,
-    manager: Option<Manager>,
-    channel: Option<Channel>,
+    channel: Channel,
+    manager: RwLock<Option<Manager>>,
+    file: Arc<Mutex<MemberFile>>,
+    /// They end with the membership.
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// They end with the manager.
+    manager_tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Joined {
+    fn manager(&self) -> Option<Manager> {
+        self.manager.read().clone()
+    }
+
+    fn wished_manager(&self) -> bool {
+        self.agent.row().borrow().as_ref().is_none_or(|(spec, _)| spec.role == model::NodeRole::Manager)
+    }
+
+    fn end_tasks(&self) {
+        for task in self.tasks.lock().drain(..).chain(self.manager_tasks.lock().drain(..)) {
+            task.abort();
+        }
+    }
 }
 
 impl Membership {
@@ -78,7 +101,7 @@ impl Membership {
         let found = if Manager::exists(&self.dir) {
             *self.state.write() = State::Pending;
             self.reopen_manager(&engine).await
-        } else if let Some(file) = self.worker_file() {
+        } else if let Some(file) = MemberFile::load(&self.dir) {
             *self.state.write() = State::Pending;
             self.reopen_worker(&engine, file).await
         } else {
@@ -94,10 +117,8 @@ impl Membership {
     pub async fn stop(&self) {
         let state = std::mem::replace(&mut *self.state.write(), State::Inactive);
         if let State::Joined(j) = state {
-            for task in j.tasks.lock().drain(..) {
-                task.abort();
-            }
-            if let Some(manager) = &j.manager {
+            j.end_tasks();
+            if let Some(manager) = j.manager() {
                 manager.shutdown().await;
             }
         }
@@ -106,6 +127,10 @@ impl Membership {
     fn engine(&self) -> Result<Arc<Engine>, Refusal> {
         let engine = self.engine.get().and_then(|(e, _)| e.upgrade());
         engine.ok_or_else(|| Refusal::unavailable("the engine is going down"))
+    }
+
+    fn dir(&self) -> &std::path::Path {
+        &self.dir
     }
 
     fn joined(&self) -> Option<Arc<Joined>> {
@@ -120,7 +145,7 @@ impl Membership {
     /// # Errors
     /// 503.
     pub fn manager(&self) -> Result<Manager, Refusal> {
-        if let Some(manager) = self.joined().and_then(|j| j.manager.clone()) {
+        if let Some(manager) = self.joined().and_then(|j| j.manager()) {
             return Ok(manager);
         }
         Err(Refusal::unavailable(match &*self.state.read() {
@@ -141,8 +166,12 @@ impl Membership {
             State::Inactive => SwarmRole::Inactive,
             State::Pending => SwarmRole::Pending,
             State::Error(_) => SwarmRole::Error,
-            State::Joined(j) if j.manager.is_some() => SwarmRole::Manager,
-            State::Joined(_) => SwarmRole::Worker,
+            State::Joined(j) => match j.manager() {
+                // A manager without any row has not heard of the others yet.
+                Some(m) if m.control().tables().cluster().is_none() => SwarmRole::Pending,
+                Some(_) => SwarmRole::Manager,
+                None => SwarmRole::Worker,
+            },
         }
     }
 
@@ -156,22 +185,23 @@ impl Membership {
             State::Joined(j) => {
                 info.local_node_state = "active".into();
                 info.node_id = j.node.to_string();
-                info.node_addr = j.addr.to_string();
+                info.node_addr = j.file.lock().addr.to_string();
                 let mut managers = j.agent.managers();
-                if let Some(m) = &j.manager {
+                if let Some(m) = j.manager() {
                     managers = m.managers();
+                    info.node_addr = m.advertise_addr().ip().to_string();
                     let tables = m.control().tables();
                     info.control_available = true;
                     info.nodes = tables.nodes().count() as i64;
                     info.managers = tables.nodes().filter(|n| n.manager.is_some()).count() as i64;
                     if let Some(c) = tables.cluster() {
-                        info.cluster = Some(wire::engine::convert::cluster_info_out(c, &self.tls(m)));
+                        info.cluster = Some(wire::engine::convert::cluster_info_out(c, &self.tls(&m)));
                     }
                     if info.managers == 2 {
                         info.warnings.push("WARNING: Running Swarm in a two-manager configuration. This configuration provides\n         no fault tolerance, and poses a high risk to lose control over the cluster.\n         Refer to https://docs.docker.com/engine/swarm/admin_guide/ to configure the\n         Swarm for fault-tolerance.".into());
                     }
-                } else if let (true, Some(c)) = (managers.is_empty(), &j.channel) {
-                    managers = c.managers();
+                } else if managers.is_empty() {
+                    managers = j.channel.managers();
                 }
                 let peer = |p: &ManagerPeer| EnginePeer { node_id: p.node.to_string(), addr: p.addr.to_string() };
                 info.remote_managers = Some(managers.iter().map(peer).collect());

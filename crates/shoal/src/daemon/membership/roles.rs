@@ -1,130 +1,189 @@
-//! Being a manager with a node beside it, or a worker: everything that runs while a membership stands.
+//! Being a member: the agent and its session; and being a manager beside that, for as long as it is wished.
 use super::attachments::Attacher;
+use super::member::{self, MemberFile};
 use super::surroundings::{LateExecutor, Registry, Sink, describe};
-use super::tunnels::{Tunnels, Way};
-use super::worker::{Keeper, WorkerFile};
+use super::tunnels::Tunnels;
 use super::{Joined, Membership, State};
 use crate::daemon::engine::Engine;
 use crate::daemon::{relay, swarm_events};
 use cluster::Channel;
 use cluster::ca::Credentials;
 use manager::Manager;
-use model::NodeId;
-use node::agent::{Agent, AgentConfig, Session};
+use model::NodeRole;
+use node::agent::{Agent, AgentConfig};
 use node::tasks::Tasks;
 use parking_lot::{Mutex, RwLock};
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use wire::Refusal;
 
+/// A daemon that starts waits so long for the other managers before it opens its doors.
+const LEADER_KNOWN_WITHIN: Duration = Duration::from_secs(3);
+const ROLE_AGAIN: Duration = Duration::from_secs(1);
+
 impl Membership {
-    pub(super) async fn reopen_manager(self: &Arc<Self>, engine: &Arc<Engine>) -> Result<(), Refusal> {
-        let manager = Manager::open(self.dir.clone()).await?;
-        self.be_manager(engine, manager).await
-    }
-
-    pub(super) async fn reopen_worker(self: &Arc<Self>, engine: &Arc<Engine>, file: WorkerFile) -> Result<(), Refusal> {
-        let credentials = Credentials::load(&self.certificates()).map_err(|e| Refusal::internal(node::chain(&e)))?;
-        self.be_worker(engine, credentials, file).await
-    }
-
-    /// A manager, with a node beside it.
-    pub(super) async fn be_manager(&self, engine: &Arc<Engine>, manager: Manager) -> Result<(), Refusal> {
-        let node = manager.node_id();
-        let (_, server) = self.engine.get().ok_or_else(|| Refusal::unavailable("the engine is starting"))?;
-        let mut leadership = manager.store().leadership();
-        let known = leadership.wait_for(|l| l.leader.is_some());
-        if tokio::time::timeout(Duration::from_secs(20), known).await.is_err() {
+    pub(super) async fn reopen_manager(&self, engine: &Arc<Engine>) -> Result<(), Refusal> {
+        let manager = Manager::open(self.dir.clone(), super::addresses::own_address).await?;
+        let file = MemberFile::load(&self.dir).unwrap_or_else(|| MemberFile {
+            node: manager.node_id(),
+            addr: manager.advertise_addr().ip(),
+            data_path_addr: None,
+            data_path_port: 0,
+            listen: manager.listen_addr(),
+            advertise: None,
+            managers: Vec::new(),
+        });
+        let file = MemberFile { addr: manager.advertise_addr().ip(), ..file };
+        let known = async {
+            let mut leadership = manager.store().leadership();
+            let mut revision = manager.store().watch_revision();
+            let _ = leadership.wait_for(|l| l.leader.is_some()).await;
+            let _ = revision.wait_for(|r| *r > 0).await;
+        };
+        if tokio::time::timeout(LEADER_KNOWN_WITHIN, known).await.is_err() {
             tracing::warn!("no leader is known yet");
         }
-        let tables = manager.control().tables();
-        let port = tables.cluster().map_or(4789, |c| c.data_path_port);
-        let addr = tables.node(&node).and_then(|n| n.data_path_addr).unwrap_or(manager.advertise_addr().ip());
-        engine.networks.enter_swarm(node.clone(), addr, port).await?;
+        self.be_member(engine, manager.own_channel().clone(), file, Some(manager)).await
+    }
+
+    pub(super) async fn reopen_worker(&self, engine: &Arc<Engine>, file: MemberFile) -> Result<(), Refusal> {
+        let credentials = Credentials::load(&self.certificates()).map_err(|e| Refusal::internal(node::chain(&e)))?;
+        if credentials.remaining() == Duration::ZERO {
+            return Err(Refusal::unavailable(
+                "Swarm certificates have expired. To replace them, leave the swarm and join again.",
+            ));
+        }
+        self.be_member(engine, Channel::new(credentials, file.managers.clone()), file, None).await
+    }
+
+    /// A member of a swarm, with a manager or without.
+    pub(super) async fn be_member(
+        &self,
+        engine: &Arc<Engine>,
+        channel: Channel,
+        mut file: MemberFile,
+        manager: Option<Manager>,
+    ) -> Result<(), Refusal> {
+        if let Some(tables) = manager.as_ref().map(|m| m.control().tables()) {
+            file.data_path_port = tables.cluster().map_or(file.data_path_port, |c| c.data_path_port);
+        }
+        if file.data_path_addr.is_some_and(|ip| !super::addresses::is_own(ip)) {
+            tracing::warn!(addr = ?file.data_path_addr, "the data path address is not this machine's any more");
+            file.data_path_addr = None;
+        }
+        // A worker's first directory tells the tunnels' port; the default is nearly always it.
+        let port = if file.data_path_port == 0 { 4789 } else { file.data_path_port };
+        engine.networks.enter_swarm(file.node.clone(), file.tunnel_addr(), port).await?;
         engine.networks.ensure_gwbridge().await?;
+        file.save(&self.dir)?;
+        let file = Arc::new(Mutex::new(file));
+        let joined = Arc::new(Joined {
+            node: channel.credentials().peer().node,
+            agent: self.agent(engine, file.clone(), channel.credentials().clone())?,
+            channel,
+            manager: RwLock::new(None),
+            file,
+            tasks: Mutex::default(),
+            manager_tasks: Mutex::default(),
+        });
+        if let Some(manager) = manager {
+            self.take_up(engine, &joined, manager)?;
+        }
+        let weak = Arc::downgrade(engine);
+        joined.tasks.lock().extend([
+            tokio::spawn(member::keep_session(weak.clone(), joined.clone())),
+            tokio::spawn(member::keep_certificate(joined.clone())),
+            tokio::spawn(follow_role(weak.clone(), joined.clone())),
+        ]);
+        *self.state.write() = State::Joined(joined);
+        engine.containers.set_attacher(Some(Arc::new(Attacher { engine: weak })));
+        Ok(())
+    }
+
+    /// From now on this machine is a manager too.
+    pub(super) fn take_up(&self, engine: &Arc<Engine>, joined: &Joined, manager: Manager) -> Result<(), Refusal> {
+        let (_, server) = self.engine.get().ok_or_else(|| Refusal::unavailable("the engine is starting"))?;
         manager.set_engine(relay::engine_handler(engine.clone(), server.clone()));
         let networks = engine.networks.clone();
         manager
             .control()
             .set_local_networks(Arc::new(move |name| networks.local(name).ok().map(|n| n.spec.name.clone())));
-        let tunnels = Tunnels { server: server.clone(), way: Way::Here(manager.clone()) };
-        let agent = self.agent(engine, &node, tunnels, Some(addr), manager.credentials().clone());
-        let (loop_agent, loop_manager) = (agent.clone(), manager.clone());
-        let session = tokio::spawn(async move {
-            loop {
-                let s = loop_manager.local_session();
-                let end = loop_agent.serve(Session { up: s.send, down: s.receive }).await;
-                tracing::debug!(?end, "the own node's session ended");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        });
         let events = tokio::spawn(swarm_events::follow(manager.store().clone(), engine.events.clone()));
-        let joined = Arc::new(Joined {
-            node,
-            addr: manager.advertise_addr().ip(),
-            agent,
-            manager: Some(manager),
-            channel: None,
-            tasks: Mutex::new(vec![session, events]),
-        });
-        *self.state.write() = State::Joined(joined.clone());
-        engine.containers.set_attacher(Some(Arc::new(Attacher { engine: Arc::downgrade(engine) })));
+        joined.manager_tasks.lock().push(events);
+        *joined.manager.write() = Some(manager);
         Ok(())
     }
 
-    /// A worker.
-    pub(super) async fn be_worker(
-        &self,
-        engine: &Arc<Engine>,
-        credentials: Credentials,
-        file: WorkerFile,
-    ) -> Result<(), Refusal> {
-        let (_, server) = self.engine.get().ok_or_else(|| Refusal::unavailable("the engine is starting"))?;
-        let addr = file.data_path_addr.unwrap_or(file.addr);
-        // The first directory tells the tunnels' port; the default is nearly always it.
-        engine.networks.enter_swarm(file.node.clone(), addr, 4789).await?;
-        engine.networks.ensure_gwbridge().await?;
-        let channel = Channel::new(credentials.clone(), file.managers.clone());
-        let tunnels = Tunnels { server: server.clone(), way: Way::There(channel.clone()) };
-        let agent = self.agent(engine, &file.node, tunnels, Some(addr), credentials);
-        let keeper =
-            Keeper { agent: agent.clone(), channel: channel.clone(), file: file.clone(), dir: self.dir.clone() };
-        let engine_ref = Arc::downgrade(engine);
-        let session = tokio::spawn(async move {
-            if let Some(why) = keeper.keep().await {
-                tracing::warn!(why, "this node was removed from the swarm");
-                if let Some(engine) = engine_ref.upgrade() {
-                    engine.membership.removed(why);
-                }
+    /// What is wished is a manager here.
+    async fn promote(&self, engine: &Arc<Engine>, joined: &Joined) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        if !self.is_now(joined) || joined.manager().is_some() {
+            return Ok(());
+        }
+        joined.channel.renew().await.map_err(|e| Refusal::unavailable(e.to_string()))?;
+        if joined.channel.credentials().peer().role != NodeRole::Manager {
+            // The wish has gone meanwhile.
+            return Ok(());
+        }
+        let (listen, advertise) = {
+            let file = joined.file.lock();
+            (file.listen, file.advertised())
+        };
+        let manager = Manager::join(self.dir.clone(), joined.channel.clone(), listen, advertise).await?;
+        self.take_up(engine, joined, manager)?;
+        joined.agent.describe_again();
+        tracing::info!("this node is a manager now");
+        Ok(())
+    }
+
+    /// The others have let this manager go.
+    async fn demote(&self, joined: &Joined) {
+        let _one = self.changing.lock().await;
+        if !self.is_now(joined) {
+            return;
+        }
+        let Some(manager) = joined.manager.write().take() else { return };
+        for task in joined.manager_tasks.lock().drain(..) {
+            task.abort();
+        }
+        joined.file.lock().managers = manager.channel().managers();
+        if let Err(e) = joined.file.lock().save(&self.dir) {
+            tracing::warn!(error = %e, "the managers' addresses are not kept");
+        }
+        manager.resign().await;
+        tracing::info!("this node is a worker now");
+    }
+
+    fn is_now(&self, joined: &Joined) -> bool {
+        self.joined().is_some_and(|now| std::ptr::eq(&*now, joined))
+    }
+
+    /// The managers do not know this node any more.
+    pub(super) async fn removed(&self, why: String) {
+        let before = std::mem::replace(
+            &mut *self.state.write(),
+            State::Error(format!("{why}: use \"docker swarm leave --force\", then join again")),
+        );
+        if let State::Joined(joined) = before {
+            for task in joined.manager_tasks.lock().drain(..) {
+                task.abort();
             }
-        });
-        let joined = Arc::new(Joined {
-            node: file.node,
-            addr: file.addr,
-            agent,
-            manager: None,
-            channel: Some(channel),
-            tasks: Mutex::new(vec![session]),
-        });
-        *self.state.write() = State::Joined(joined.clone());
-        engine.containers.set_attacher(Some(Arc::new(Attacher { engine: Arc::downgrade(engine) })));
-        Ok(())
-    }
-
-    /// The manager does not know this node any more.
-    fn removed(&self, why: String) {
-        *self.state.write() = State::Error(format!("{why}: use \"docker swarm leave --force\", then join again"));
+            let manager = joined.manager.write().take();
+            if let Some(manager) = manager {
+                manager.shutdown().await;
+            }
+        }
     }
 
     fn agent(
         &self,
         engine: &Arc<Engine>,
-        node: &NodeId,
-        tunnels: Tunnels,
-        data_path_addr: Option<IpAddr>,
+        file: Arc<Mutex<MemberFile>>,
         credentials: Credentials,
-    ) -> Agent {
+    ) -> Result<Agent, Refusal> {
+        let (_, server) = self.engine.get().ok_or_else(|| Refusal::unavailable("the engine is starting"))?;
+        let node = credentials.peer().node;
         let executor = Arc::new(LateExecutor::default());
         let routes = Arc::new(RwLock::new(Vec::new()));
         let (networks, seen) = (engine.networks.clone(), routes.clone());
@@ -134,9 +193,9 @@ impl Membership {
         let agent = Agent::new(AgentConfig {
             executor: executor.clone(),
             directory: Arc::new(Sink(engine.networks.clone())),
-            tunnels: Arc::new(tunnels),
+            tunnels: Arc::new(Tunnels { server: server.clone(), engine: Arc::downgrade(engine) }),
             describe: Arc::new(describe),
-            data_path_addr,
+            data_path_addr: Arc::new(move || Some(file.lock().tunnel_addr())),
             now: node::clock::now,
         });
         let tasks = Tasks::new(
@@ -147,6 +206,39 @@ impl Membership {
             node.to_string(),
         );
         let _ = executor.0.set(Arc::new(tasks));
-        agent
+        Ok(agent)
     }
+}
+
+/// Acts on a promotion, and on a demotion once the others have let this manager go.
+async fn follow_role(engine: Weak<Engine>, joined: Arc<Joined>) {
+    let mut row = joined.agent.row();
+    loop {
+        let now = row.borrow_and_update().clone();
+        let Some(engine) = engine.upgrade() else { return };
+        let mut again = false;
+        if let Some((spec, observed)) = now {
+            match (spec.role, joined.manager().is_some()) {
+                (NodeRole::Manager, false) => {
+                    if let Err(e) = engine.membership.promote(&engine, &joined).await {
+                        tracing::warn!(error = %e, "this node cannot become a manager yet");
+                        again = true;
+                    }
+                }
+                (NodeRole::Worker, true) if observed == NodeRole::Worker => engine.membership.demote(&joined).await,
+                _ => {}
+            }
+        }
+        drop(engine);
+        let pause = if again { ROLE_AGAIN } else { Duration::MAX };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            changed = row.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Where a manager would be found, for a machine that has joined through `manager`.
+pub(super) fn own_towards(manager: SocketAddr) -> Result<IpAddr, Refusal> {
+    super::addresses::own_address_towards(manager).map_err(|e| Refusal::internal(e.to_string()))
 }

@@ -1,15 +1,25 @@
 //! Requests between nodes: those that only a manager can answer, and those that a manager has for this node.
 use super::Membership;
+use crate::daemon::engine::Engine;
 use crate::daemon::relay;
 use api::{Destination, Forwarder};
 use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
-use cluster::Channel;
+use axum::response::{IntoResponse, Response};
 use manager::Manager;
 use node::agent::TunnelServer;
+use std::sync::Weak;
+use std::time::Duration;
+use wire::Refusal;
 use wire::agent::TunnelRequest;
+
+/// The revision of the tables that an answer of the leader may show.
+pub const REVISION_HEADER: &str = "x-shoal-revision";
+/// An election is over within this, if there can be one.
+const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// A follower's reader waits so long for the leader's word, and then sees what is here.
+const READ_WITHIN: Duration = Duration::from_millis(500);
 
 #[async_trait]
 impl Forwarder for Membership {
@@ -17,49 +27,114 @@ impl Forwarder for Membership {
         let joined = self.joined()?;
         match to {
             Destination::Manager => {
-                let channel = joined.channel.clone()?;
                 request.headers_mut().entry("host").or_insert(http::HeaderValue::from_static("manager"));
-                match channel.forward(request).await {
-                    Ok(response) => Some(response.map(Body::new)),
-                    Err(e) => {
-                        tracing::warn!(error = %e, "a request cannot be forwarded to a manager");
-                        None
-                    }
+                // "self" means this node, also where the answer is made.
+                let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+                if let Some(rest) = path.strip_prefix("/nodes/self")
+                    && (rest.is_empty() || rest.starts_with(['/', '?']))
+                    && let Ok(uri) = format!("/nodes/{}{rest}", joined.node).parse()
+                {
+                    *request.uri_mut() = uri;
+                }
+                match joined.manager() {
+                    Some(manager) => Some(to_leader(&manager, request).await),
+                    None => match joined.channel.forward(request, LEADER_WITHIN).await {
+                        Ok(response) => Some(response.map(Body::new)),
+                        Err(e) => {
+                            tracing::warn!(error = %e, "a request cannot be forwarded to a manager");
+                            None
+                        }
+                    },
                 }
             }
             Destination::ContainerNode(_) | Destination::ExecNode(_) => None,
         }
     }
+
+    async fn settle(&self, only_leader: bool) -> bool {
+        let Some(manager) = self.joined().and_then(|j| j.manager()) else { return false };
+        let store = manager.store();
+        if store.is_leader() {
+            return false;
+        }
+        if only_leader {
+            let mut leadership = store.leadership();
+            let found = leadership.wait_for(|l| l.here || l.leader.is_some());
+            let _ = tokio::time::timeout(LEADER_WITHIN, found).await;
+            return !store.is_leader();
+        }
+        let decided = async {
+            let revision = manager.channel().leader_revision().await.ok()?;
+            store.watch_revision().wait_for(|r| *r >= revision).await.ok().map(drop)
+        };
+        let _ = tokio::time::timeout(READ_WITHIN, decided).await;
+        false
+    }
+}
+
+/// A follower's request, answered by the leader. What was written is here too when the client hears of it.
+async fn to_leader(manager: &Manager, request: Request) -> Response {
+    let answer = match manager.channel().forward_to_leader(request, LEADER_WITHIN).await {
+        Ok(answer) => answer,
+        Err(e) => {
+            tracing::warn!(error = %e, "a request cannot be forwarded to the leader");
+            let text = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
+            return api::http::Failure(Refusal::internal(text).as_rpc()).into_response();
+        }
+    };
+    let revision = answer.headers().get(REVISION_HEADER).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if let Some(revision) = revision {
+        let mut here = manager.store().watch_revision();
+        let _ = tokio::time::timeout(READ_WITHIN, here.wait_for(|r| *r >= revision)).await;
+    }
+    answer.map(Body::new)
+}
+
+/// A follower's own wish, fulfilled by the leader.
+///
+/// # Errors
+/// The leader's.
+pub(crate) async fn ask_leader(manager: &Manager, method: http::Method, path: &str) -> Result<(), Refusal> {
+    let request = http::Request::builder().method(method).uri(path).header("host", "manager").body(Body::empty());
+    let answer = to_leader(manager, request.map_err(|e| Refusal::internal(e.to_string()))?).await;
+    if answer.status().is_success() {
+        return Ok(());
+    }
+    let (status, body) = (answer.status().as_u16(), axum::body::to_bytes(answer.into_body(), 64 << 10).await);
+    let said: serde_json::Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+    let message = said["message"].as_str().unwrap_or_default().to_owned();
+    Err(match status {
+        404 => Refusal::not_found(message),
+        403 => Refusal::forbidden(message),
+        400..500 => Refusal::invalid(message),
+        _ => Refusal::internal(message),
+    })
 }
 
 pub(super) struct Tunnels {
     pub(super) server: api::Server,
-    pub(super) way: Way,
-}
-
-pub(super) enum Way {
-    Here(Manager),
-    There(Channel),
+    pub(super) engine: Weak<Engine>,
 }
 
 #[async_trait]
 impl TunnelServer for Tunnels {
     async fn open(&self, id: u64, _request: TunnelRequest) -> Result<(), String> {
-        match &self.way {
-            Way::Here(manager) => {
-                let io = manager.local_tunnel(id).ok_or("nobody waits for this tunnel")?;
-                tokio::spawn(relay::serve(self.server.clone(), io));
-            }
-            Way::There(channel) => {
-                let (channel, server) = (channel.clone(), self.server.clone());
-                tokio::spawn(async move {
-                    match channel.tunnel(id).await {
-                        Ok(io) => relay::serve(server, io).await,
-                        Err(e) => tracing::warn!(error = %e, "a tunnel cannot be opened"),
-                    }
-                });
-            }
-        }
+        let engine = self.engine.upgrade().ok_or("the engine is going down")?;
+        let joined = engine.membership.joined().ok_or("this node is in no swarm")?;
+        let server = self.server.clone();
+        tokio::spawn(async move {
+            let failed = match joined.manager() {
+                Some(manager) => match manager.node_tunnel(id).await {
+                    Ok(io) => return relay::serve(server, io).await,
+                    Err(e) => e,
+                },
+                None => match joined.channel.tunnel(id).await {
+                    Ok(io) => return relay::serve(server, io).await,
+                    Err(e) => e,
+                },
+            };
+            tracing::warn!(error = %failed, "a tunnel cannot be opened");
+        });
         Ok(())
     }
 }
