@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What building, the demo and the figures need that a Debian 12 with git and rustup's cargo lacks.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "clang",
     "libbpf-dev",
     "libc6-dev",
@@ -22,10 +22,11 @@ const PACKAGES: [&str; 15] = [
     "busybox-static",
     "redis-server",
     "redis-tools",
+    "bpftool",
 ];
 
 /// What tests need besides: the other side of what they check.
-const TEST_PACKAGES: [&str; 3] = ["bpftool", "docker-registry", "python3"];
+const TEST_PACKAGES: [&str; 2] = ["docker-registry", "python3"];
 
 /// Clients that may be here without a package: how to ask for them, and the packages that bring them, the first that
 /// this Debian has.

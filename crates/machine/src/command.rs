@@ -200,15 +200,7 @@ pub fn run(arguments: Arguments, program: PathBuf) -> Result<()> {
             eprintln!("Machine \"{n}\" was killed.");
             Ok(())
         }),
-        Verb::Rm { force, yes: _, names } => each(&names, |n| {
-            eprintln!("About to remove {n}");
-            match lab.remove(n) {
-                Err(MachineError::Unknown(_)) if force => Ok(()),
-                other => other,
-            }?;
-            eprintln!("Successfully removed {n}");
-            Ok(())
-        }),
+        Verb::Rm { force, yes: _, names } => remove(&lab, force, names),
         Verb::Inspect { name, format } => {
             let value = inspect(&lab, &lab.machine(&name)?);
             println!("{}", render(&value, format.as_deref())?);
@@ -235,6 +227,18 @@ pub fn run(arguments: Arguments, program: PathBuf) -> Result<()> {
         Verb::Partition { names } => lab.partition(&names),
         Verb::Heal { names } => lab.heal(&names),
         Verb::Delay { name, milliseconds } => lab.delay(&name, milliseconds),
+    }
+}
+
+/// One machine that cannot be removed does not keep the others, nor hides what is left of them.
+fn remove(lab: &Lab, force: bool, names: Vec<String>) -> Result<()> {
+    let (known, unknown): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| lab.machine(n).is_ok());
+    known.iter().for_each(|n| eprintln!("About to remove {n}"));
+    lab.remove_all(&known)?;
+    known.iter().for_each(|n| eprintln!("Successfully removed {n}"));
+    match unknown.into_iter().next() {
+        Some(name) if !force => Err(MachineError::Unknown(name)),
+        _ => Ok(()),
     }
 }
 

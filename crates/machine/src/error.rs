@@ -37,6 +37,9 @@ pub enum MachineError {
     /// All addresses are taken.
     #[error("no address is left on the lab's switch: remove a machine with `shoal machine rm NAME`")]
     Full,
+    /// Something of a machine was there before and is still there.
+    #[error("this is still here:\n  {}", .0.join("\n  "))]
+    Left(Vec<String>),
     /// A step on a file or mount failed.
     #[error("cannot {step} {}", path.display())]
     File {

@@ -14,10 +14,12 @@ use crate::interior::{DATA_ROOT, Interior, furnish};
 use crate::record::{self, DaemonProcess, LAPTOP, Record, check_name};
 use crate::residents::{Residents, containers_on};
 use crate::switch::{self, Side, Switch};
+use crate::traces::Traces;
 use kernel::namespace::{Namespaces, make_private};
 use kernel::netns::NetNs;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -285,6 +287,23 @@ impl Lab {
         Residents { name: &record.name, namespaces, containers }
     }
 
+    /// The machine's processes with their start times, and its containers.
+    pub(crate) fn inhabitants(&self, record: &Record) -> (BTreeMap<u32, u64>, BTreeSet<String>) {
+        let namespaces = Namespaces::open(&self.run_dir(&record.name)).ok();
+        let residents = self.residents(record, namespaces.as_ref());
+        (residents.processes(), residents.containers)
+    }
+
+    /// What a machine has on the host's file systems.
+    pub(crate) fn directories(&self, name: &str) -> [PathBuf; 2] {
+        [self.state_dir(name), self.run_dir(name)]
+    }
+
+    /// What the lab itself has there.
+    pub(crate) fn own_directories(&self) -> [PathBuf; 2] {
+        [self.storage.clone(), self.run.clone()]
+    }
+
     /// Power off, at once: every process, namespace, mount and cable.
     fn power_off(&self, record: &Record) -> Result<()> {
         let run = self.run_dir(&record.name);
@@ -368,6 +387,18 @@ impl Lab {
         self.seat_neighbours();
         drop(lock);
         Ok(())
+    }
+
+    /// Takes machines away, and looks whether anything of them stays.
+    ///
+    /// # Errors
+    /// When one does not exist or something stays; the others are removed all the same.
+    pub fn remove_all(&self, names: &[String]) -> Result<()> {
+        let mut traces = Traces::default();
+        names.iter().for_each(|n| traces.note(self, n));
+        let removed = names.iter().map(|n| self.remove(n)).fold(Ok(()), Result::and);
+        let left = traces.left(self);
+        removed.and(if left.is_empty() { Ok(()) } else { Err(MachineError::Left(left)) })
     }
 
     fn demolish(&self, record: &Record) -> Result<()> {

@@ -16,6 +16,7 @@ pub mod lab;
 pub mod record;
 mod residents;
 mod switch;
+mod traces;
 
 pub use command::main;
 pub use engine::Engine;

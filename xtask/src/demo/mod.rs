@@ -3,7 +3,6 @@
 //! `up` may be run again at any time: it reuses the machines and starts the story over. `down` takes away everything.
 mod images;
 mod stage;
-mod traces;
 mod tutorial;
 
 use crate::{prerequisites, program};
@@ -25,27 +24,29 @@ pub fn up(root: &Path, binary: Option<PathBuf>) -> Result<()> {
         None => build(root)?,
     };
     let work = work_dir(root)?;
-    traces::remember(&work)?;
     let stage = Stage::new(binary, root.join("demo"));
     let archives = images::make(root, &work, &stage)?;
     tutorial::play(&stage, &archives)
 }
 
-/// Takes everything away and looks whether anything stayed.
+/// Takes everything away. Removing a machine looks whether anything of it stayed in the kernel or on the disk.
 pub fn down(root: &Path, binary: Option<PathBuf>) -> Result<()> {
     need_root()?;
-    let built = ["release", "debug"].map(|p| target_dir(root).join(p).join("shoal"));
-    let binary = match binary.or_else(|| built.into_iter().find(|b| b.is_file())) {
-        Some(binary) => absolute(&binary)?,
-        None => build(root)?,
-    };
-    let stage = Stage::new(binary, root.join("demo"));
-    for machine in [MANAGER, WORKER] {
-        stage.machine(&["rm", "--force", machine])?;
+    let made = |name: &&str| Path::new("/var/lib/shoal-machines").join(name).exists();
+    let made: Vec<&str> = [MANAGER, WORKER].into_iter().filter(made).collect();
+    if !made.is_empty() {
+        let built = ["release", "debug"].map(|p| target_dir(root).join(p).join("shoal"));
+        let binary = match binary.or_else(|| built.into_iter().find(|b| b.is_file())) {
+            Some(binary) => absolute(&binary)?,
+            None => build(root)?,
+        };
+        let words: Vec<&str> = ["rm", "--force"].into_iter().chain(made).collect();
+        Stage::new(binary, root.join("demo")).machine(&words)?;
     }
-    let work = work_dir(root)?;
-    traces::look(&work)?;
-    std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    let work = target_dir(root).join("demo");
+    if work.exists() {
+        std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
+    }
     println!("Nothing of the demo is left.");
     Ok(())
 }
