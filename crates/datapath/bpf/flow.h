@@ -196,9 +196,39 @@ static __always_inline int follow(struct __sk_buff *skb, struct packet *p, struc
 	return tunnel(skb, f->via, f->vni);
 }
 
+/* Enters s->reply. Where another live flow has the same reply, the sender's port is moved, and the answer is "once more".
+ * A function of its own without a loop around it in C: older kernels (6.1 among them) refuse a loop whose head is reached by falling
+ * through from its own body, and where a compiler puts the head is its own affair. */
+static __noinline int enter_reply(struct packet *p, struct scratch *s)
+{
+	struct flow *f = &s->forward, *r = &s->reply;
+	reversed(&s->reply_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
+	if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_NOEXIST))
+		return 0;
+	struct flow *old = bpf_map_lookup_elem(&flows, &s->reply_key);
+	if (!old || is_stale(old, p->key.proto, r->seen_ns) ||
+	    (old->origin_side == r->origin_side && old->origin_scope == r->origin_scope &&
+	     old->to.sport == r->to.sport && old->to.dport == r->to.dport &&
+	     same(&old->to.src, &r->to.src) && same(&old->to.dst, &r->to.dst))) {
+		if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_ANY))
+			return 0;
+	}
+	f->to.sport = bpf_htons(1024 + bpf_get_prandom_u32() % 64512);
+	return 1;
+}
+
+static __always_inline int enter_reply_somewhere(struct packet *p, struct scratch *s)
+{
+	if (!enter_reply(p, s))
+		return 0;
+	count(COUNT_PORT_MOVED);
+	return enter_reply(p, s) && enter_reply(p, s) && enter_reply(p, s) && enter_reply(p, s) &&
+	       enter_reply(p, s) && enter_reply(p, s) && enter_reply(p, s);
+}
+
 /* Opens the flow that s->forward and s->reply describe (all but the addresses of the reply, which follow from the
- * forward one). Where another live flow has the same reply, the sender's port is moved: two services or two entry nodes
- * may lead the same client port to the same backend. */
+ * forward one). Two services or two entry nodes may lead the same client port to the same backend: then the sender's
+ * port is moved. */
 static __noinline int open_flow(struct __sk_buff *skb, struct packet *p, struct scratch *s)
 {
 	struct flow *f = &s->forward, *r = &s->reply;
@@ -215,24 +245,8 @@ static __noinline int open_flow(struct __sk_buff *skb, struct packet *p, struct 
 	r->vni = f->vni;
 	r->seen_ns = f->seen_ns = now;
 	f->flags = 0;
-	for (int i = 0; i < 8; i++) {
-		reversed(&s->reply_key, &f->to, p->key.proto, f->vni, SIDE_OVERLAY);
-		if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_NOEXIST))
-			goto opened;
-		struct flow *old = bpf_map_lookup_elem(&flows, &s->reply_key);
-		if (!old || is_stale(old, p->key.proto, now) ||
-		    (old->origin_side == r->origin_side && old->origin_scope == r->origin_scope &&
-		     old->to.sport == r->to.sport && old->to.dport == r->to.dport &&
-		     same(&old->to.src, &r->to.src) && same(&old->to.dst, &r->to.dst))) {
-			if (!bpf_map_update_elem(&flows, &s->reply_key, r, BPF_ANY))
-				goto opened;
-		}
-		f->to.sport = bpf_htons(1024 + bpf_get_prandom_u32() % 64512);
-		if (i == 0)
-			count(COUNT_PORT_MOVED);
-	}
-	return -1;
-opened:
+	if (enter_reply_somewhere(p, s))
+		return -1;
 	if (bpf_map_update_elem(&flows, &p->key, f, BPF_ANY))
 		return -1;
 	if (f->slot != NO_SLOT) {
