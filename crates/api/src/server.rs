@@ -109,13 +109,14 @@ impl Server {
     }
 
     fn add_headers(&self, response: &mut Response) {
-        const STATIC: [(&str, &str); 4] = [
+        let experimental = if self.app.system.experimental() { "true" } else { "false" };
+        let all: [(&'static str, &'static str); 4] = [
             ("api-version", version::CURRENT),
-            ("docker-experimental", "false"),
+            ("docker-experimental", experimental),
             ("ostype", "linux"),
             ("server", concat!("Shoal/", env!("CARGO_PKG_VERSION"), " (linux)")),
         ];
-        for (name, value) in STATIC {
+        for (name, value) in all {
             response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
     }

@@ -1,6 +1,8 @@
 //! The asynchronous handle: every blocking piece of work runs on one of tokio's blocking threads.
 use crate::{
     archive::{import, load, save},
+    build::{BuildStep, Context, Found, SourceTree, sources},
+    config::RunConfig,
     error::ImageError,
     layer::{Limits, chunks, decompressed},
     reference::Reference,
@@ -101,7 +103,7 @@ impl Images {
         self.store.resolve(name)
     }
 
-    /// Makes an image of a root filesystem's tar (plain, gzip or zstd); tells its id.
+    /// Makes an image of a root filesystem's tar (plain, gzip, bzip2, xz or zstd); tells its id.
     pub async fn import(
         &self,
         tar: impl AsyncRead + Send + Unpin + 'static,
@@ -207,6 +209,63 @@ impl Images {
         self.run(move |store| store.commit(spec)).await
     }
 
+    /// Unpacks a build's context (plain or packed).
+    pub async fn build_context(&self, tar: impl AsyncRead + Send + Unpin + 'static) -> R<Context> {
+        let tar = reader(tar);
+        self.run(move |store| Context::unpack(&store, tar)).await
+    }
+
+    /// A context with nothing in it.
+    pub async fn empty_context(&self) -> R<Context> {
+        self.run(|store| Context::empty(&store)).await
+    }
+
+    /// Finds what `COPY` and `ADD` name (paths and patterns), with a hash of each.
+    pub async fn find_sources(&self, from: SourceTree, patterns: Vec<String>) -> R<Vec<Found>> {
+        self.run(move |store| {
+            let tree = from.open(&store)?;
+            sources::find(&tree.root, tree.place, &patterns)
+        })
+        .await
+    }
+
+    /// One hash for several of them.
+    pub fn hash_of_sources(found: &[Found]) -> String {
+        sources::hash_of(found)
+    }
+
+    /// Makes the next image of a build; tells its id.
+    pub async fn build_step(&self, step: BuildStep) -> R<String> {
+        self.run(move |store| store.build_step(&step)).await
+    }
+
+    /// An image that an earlier build made in the same way.
+    pub async fn cached_step(
+        &self,
+        parent: Option<String>,
+        container_config: RunConfig,
+        platform: Platform,
+    ) -> R<Option<String>> {
+        self.run(move |store| store.cached_step(parent.as_deref(), &container_config, &platform)).await
+    }
+
+    /// The same among these images and their histories only (`--cache-from`). The second part of the answer: from now
+    /// on only this one of them.
+    pub async fn cached_from(
+        &self,
+        parent: Option<String>,
+        container_config: RunConfig,
+        platform: Platform,
+        sources: Vec<String>,
+    ) -> R<Option<(String, Option<String>)>> {
+        self.run(move |store| store.cached_from(parent.as_deref(), &container_config, &platform, &sources)).await
+    }
+
+    /// An image like this one whose layers above `base` are one layer; tells its id.
+    pub async fn squash(&self, id: String, base: Option<String>) -> R<String> {
+        self.run(move |store| store.squash(&id, base.as_deref())).await
+    }
+
     /// Mounts a container's root filesystem (made at the first call) and keeps it until [`Self::unmount`]. Repeatable.
     pub async fn rootfs(&self, container_id: &str, image: &str) -> R<Rootfs> {
         let (container, image) = (container_id.to_owned(), image.to_owned());
@@ -287,7 +346,7 @@ impl Images {
         shut(out).await
     }
 
-    /// Unpacks a tar (plain, gzip or zstd) into a directory of the container.
+    /// Unpacks a tar (plain or packed) into a directory of the container.
     pub async fn copy_in(
         &self,
         container_id: &str,

@@ -1,5 +1,5 @@
-//! Images: references, the content store, layers, load, save, import, commit, pull, push, and the root filesystems of
-//! containers.
+//! Images: references, the content store, layers, load, save, import, commit, pull, push, the steps of a build,
+//! and the root filesystems of containers.
 //!
 //! [`Images`] is the handle everybody uses; its blocking work runs on tokio's blocking threads. A layer is unpacked
 //! once, in overlayfs' own format, under its diff id, and shared by every container; its tar is not kept but can be
@@ -7,8 +7,10 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+pub mod build;
 pub mod config;
 pub mod digest;
+pub mod download;
 pub mod error;
 mod handle;
 pub mod instructions;

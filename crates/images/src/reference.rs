@@ -369,7 +369,7 @@ mod tests {
         #[test]
         fn any_text_is_survived(text in ".*") {
             Reference::parse(&text).ok();
-            crate::instructions::apply(&mut crate::RunConfig::default(), &text).ok();
+            crate::instructions::apply_all(&mut crate::RunConfig::default(), &[text]).ok();
         }
     }
 }

@@ -1,7 +1,9 @@
-//! All that one machine does: containers, volumes, local networks, events, and the agent that runs the swarm's tasks.
+//! All that one machine does: containers, volumes, local networks, events, and the agent that runs the swarm's tasks;
+//! and the builder of images.
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod build;
 pub mod clock;
 pub mod containers;
 pub mod events;

@@ -85,9 +85,5 @@ pub trait Images: Send + Sync + 'static {
         Err(Refusal::unimplemented("searching a registry is not supported: give the image's full name"))
     }
     /// Builds an image from a context (a tar archive).
-    async fn build(&self, _query: BuildQuery, _context: BodyStream) -> Answer<ProgressStream> {
-        Err(Refusal::unimplemented(
-            "building images is not supported: build elsewhere, then docker load or docker pull",
-        ))
-    }
+    async fn build(&self, query: BuildQuery, context: BodyStream) -> Answer<ProgressStream>;
 }

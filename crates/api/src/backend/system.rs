@@ -48,6 +48,10 @@ pub struct EventFeed {
 pub trait System: Send + Sync + 'static {
     /// What this node is in a swarm; asked at every request, so it must be cheap.
     fn swarm_role(&self) -> SwarmRole;
+    /// Whether it was started with `--experimental`; clients ask for it before they use some options.
+    fn experimental(&self) -> bool {
+        false
+    }
     /// `docker info`.
     async fn info(&self) -> Answer<Info>;
     /// `docker version`. Without components, `api` adds the one that the CLI looks for.

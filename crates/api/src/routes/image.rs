@@ -215,7 +215,7 @@ async fn distribution(State(app): Here, Path(rest): Path<String>, headers: Heade
 
 async fn build(State(app): Here, p: Params, request: Request) -> Reply {
     if p.text("version") == "2" {
-        return Err(Refusal::unimplemented("BuildKit is not supported: set DOCKER_BUILDKIT=0").into());
+        return Err(Refusal::unimplemented("building with BuildKit is not supported by this engine: set DOCKER_BUILDKIT=0 to build with the classic builder").into());
     }
     let mut parameters: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (k, v) in p.pairs() {
@@ -232,7 +232,7 @@ async fn build(State(app): Here, p: Params, request: Request) -> Reply {
     progress(stream)
 }
 
-/// There is no build cache, so there is nothing to take away.
+/// The build cache are the images of builds, which `images/prune` takes away; there is nothing besides.
 async fn prune_builds() -> Reply {
     Ok(axum::Json(serde_json::json!({ "CachesDeleted": null, "SpaceReclaimed": 0 })).into_response())
 }

@@ -424,6 +424,10 @@ impl Execs for Fake {
 
 #[async_trait]
 impl Images for Fake {
+    async fn build(&self, query: BuildQuery, _context: BodyStream) -> Answer<ProgressStream> {
+        let target = query.parameters.get("target").and_then(|t| t.first()).cloned().unwrap_or_default();
+        Ok(stream::iter([Progress::text(format!("building {target}\n"))]).boxed())
+    }
     async fn list(&self, _how: ListImages) -> Answer<Vec<ImageSummary>> {
         let image = |tag: &str, created| ImageSummary {
             id: format!("sha256:{created:064x}"),

@@ -4,7 +4,7 @@ use super::import::finish;
 use crate::{
     digest,
     error::ImageError,
-    layer::{Compression, chunks, writer::LayerWriter},
+    layer::{Compression, chunks, tar_head, writer::LayerWriter},
     reference::Reference,
     store::{Lease, Store, records::KnownBlob},
     types::Platform,
@@ -247,17 +247,10 @@ fn check(promised: Option<&str>, actual: &str) -> Result<(), ImageError> {
 
 /// A tar (by its checksum, or all zeros: an empty one) or something packed.
 fn looks_like_layer(head: &[u8]) -> bool {
-    if matches!(Compression::detect(head), Compression::Gzip | Compression::Zstd) {
+    if Compression::detect(head) != Compression::Plain {
         return true;
     }
-    if head.len() < 512 {
-        return false;
-    }
-    if head.iter().all(|&b| b == 0) {
-        return true;
-    }
-    let sum: u32 = head[..148].iter().chain(&head[156..]).map(|&b| u32::from(b)).sum::<u32>() + 8 * 32;
-    tar::Header::from_byte_slice(head).cksum().is_ok_and(|stored| stored == sum)
+    (head.len() >= tar_head::BYTES && head.iter().all(|&b| b == 0)) || tar_head::is_sound(head)
 }
 
 fn clean(path: &Path) -> Option<PathBuf> {

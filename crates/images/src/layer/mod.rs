@@ -7,7 +7,7 @@ pub(crate) mod unpack;
 pub(crate) mod writer;
 
 use crate::error::{ImageError, IoContext};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// What one layer may be; a stream beyond is refused.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +29,13 @@ impl Default for Limits {
 pub(crate) enum Compression {
     Plain,
     Gzip,
+    Bzip2,
+    Xz,
     Zstd,
-    /// Known, and not supported.
-    Other(&'static str),
 }
+
+/// Most memory that a packed stream may ask for: xz says by itself how much of it must be kept.
+const DICTIONARY_KIB_MAX: u32 = 256 << 10;
 
 impl Compression {
     /// By the first bytes.
@@ -40,10 +43,21 @@ impl Compression {
         match head {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            [b'B', b'Z', b'h', ..] => Self::Other("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Other("xz"),
+            [b'B', b'Z', b'h', ..] => Self::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
             _ => Self::Plain,
         }
+    }
+
+    /// The stream without it.
+    pub(crate) fn decoder<'a>(self, reader: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        Ok(match self {
+            Self::Plain => Box::new(reader),
+            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
+            Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(reader)),
+            Self::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(reader, true, DICTIONARY_KIB_MAX)),
+            Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader)?),
+        })
     }
 }
 
@@ -52,14 +66,26 @@ pub(crate) fn decompressed<'a>(reader: impl Read + 'a) -> Result<Box<dyn Read + 
     let mut reader = BufReader::with_capacity(chunks::CHUNK, reader);
     // A first read may bring one byte only; then it is not recognised, and the tar reader says what it found.
     let head = reader.fill_buf().at("read", "archive")?;
-    Ok(match Compression::detect(head) {
-        Compression::Plain => Box::new(reader),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(reader)),
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(reader).at("decompress", "archive")?),
-        Compression::Other(name) => return Err(unsupported(name)),
-    })
+    Compression::detect(head).decoder(reader).at("decompress", "archive")
 }
 
-pub(crate) fn unsupported(name: &str) -> ImageError {
-    ImageError::Unimplemented(format!("{name}-compressed archives are not supported: use gzip, zstd or none"))
+/// Whether a stream begins like a tar, packed or not. A file that cannot be read is none.
+pub(crate) fn looks_like_archive(reader: &mut impl Read) -> bool {
+    let mut head = [0u8; tar_head::BYTES];
+    let Ok(mut plain) = decompressed(reader) else { return false };
+    chunks::fill(&mut plain, &mut head).is_ok_and(|n| n == head.len()) && tar_head::is_sound(&head)
+}
+
+/// The first header of a tar.
+pub(crate) mod tar_head {
+    pub(crate) const BYTES: usize = 512;
+
+    /// By its checksum.
+    pub(crate) fn is_sound(head: &[u8]) -> bool {
+        if head.len() < BYTES {
+            return false;
+        }
+        let sum: u32 = head[..148].iter().chain(&head[156..BYTES]).map(|&b| u32::from(b)).sum::<u32>() + 8 * 32;
+        tar::Header::from_byte_slice(&head[..BYTES]).cksum().is_ok_and(|stored| stored == sum)
+    }
 }

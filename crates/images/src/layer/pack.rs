@@ -3,7 +3,7 @@
 use crate::error::{ImageError, IoContext};
 use kernel::beneath::{Dir, Stat};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     io::{self, Read, Write},
     os::unix::ffi::OsStrExt,
@@ -53,6 +53,11 @@ impl<W: Write> Packer<W> {
         self.entry(name, EntryType::Directory, &stat, 0, b"", &[]).at("write", name)
     }
 
+    /// A stack of layers, topmost first, as the one layer that does the same.
+    pub(crate) fn stack(&mut self, layers: Vec<Dir>) -> Result<(), ImageError> {
+        self.stacked(layers, Path::new(""), 0)
+    }
+
     /// Two empty blocks; gives the writer back.
     pub(crate) fn finish(mut self) -> Result<W, ImageError> {
         self.out.write_all(&[0; 1024]).and_then(|()| self.out.flush()).at("write", "archive")?;
@@ -67,6 +72,54 @@ impl<W: Write> Packer<W> {
             self.one(dir, &name, &prefix.join(&name), depth)?;
         }
         Ok(())
+    }
+
+    fn stacked(&mut self, layers: Vec<Dir>, prefix: &Path, depth: usize) -> Result<(), ImageError> {
+        if depth > DEPTH_MAX {
+            return Err(ImageError::malformed(prefix.display().to_string(), "directories are nested too deeply"));
+        }
+        let mut names = BTreeSet::new();
+        for layer in &layers {
+            names.extend(layer.names().at("list", prefix)?);
+        }
+        for name in names {
+            let path = prefix.join(&name);
+            let Some(top) = layers.iter().position(|l| l.stat(&name).is_ok()) else { continue };
+            let stat = layers[top].stat(&name).at("stat", &path)?;
+            if !stat.is_dir() {
+                self.one(&layers[top], &name, &path, depth)?;
+                continue;
+            }
+            // What is below takes part until something that is no directory, or a mark, hides it.
+            let (mut dirs, mut hides) = (Vec::new(), false);
+            for layer in &layers[top..] {
+                match layer.stat(&name) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(e).at("stat", &path),
+                    Ok(s) if !s.is_dir() => {
+                        hides = true;
+                        break;
+                    }
+                    Ok(_) => dirs.push(layer.dir(&name).at("open", &path)?),
+                }
+                if layer.xattr(&name, OsStr::new(OPAQUE_XATTR)).at("read", &path)?.as_deref() == Some(b"y") {
+                    hides = true;
+                    break;
+                }
+            }
+            let xattrs = attributes_of(&layers[top], &name, &stat).at("read attributes of", &path)?;
+            self.entry(&path, EntryType::Directory, &stat, 0, b"", &xattrs).at("write", &path)?;
+            if hides {
+                self.opaque(&path, &stat).at("write", &path)?;
+            }
+            self.stacked(dirs, &path, depth + 1)?;
+        }
+        Ok(())
+    }
+
+    fn opaque(&mut self, dir: &Path, stat: &Stat) -> io::Result<()> {
+        let plain = Stat { mode: 0o100_000, ..*stat };
+        self.entry(&dir.join(".wh..wh..opq"), EntryType::Regular, &plain, 0, b"", &[])
     }
 
     fn one(&mut self, parent: &Dir, name: &OsStr, path: &Path, depth: usize) -> Result<(), ImageError> {
@@ -89,9 +142,7 @@ impl<W: Write> Packer<W> {
                 if self.marks == Marks::Translate
                     && parent.xattr(name, OsStr::new(OPAQUE_XATTR)).at("read", path)?.as_deref() == Some(b"y")
                 {
-                    let plain = Stat { mode: 0o100_000, ..stat };
-                    self.entry(&path.join(".wh..wh..opq"), EntryType::Regular, &plain, 0, b"", &[])
-                        .at("write", path)?;
+                    self.opaque(path, &stat).at("write", path)?;
                 }
                 return self.children(&dir, path, depth + 1);
             }

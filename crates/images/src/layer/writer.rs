@@ -9,7 +9,7 @@ use crate::{digest, error::ImageError};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use std::{
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     sync::mpsc::SyncSender,
     thread::JoinHandle,
@@ -129,9 +129,6 @@ impl LayerWriter {
 
     fn start(&mut self) -> Result<(), ImageError> {
         let compression = Compression::detect(&self.head);
-        if let Compression::Other(name) = compression {
-            return Err(super::unsupported(name));
-        }
         let dir = self.staging.as_ref().map(|s| s.path().to_owned()).unwrap_or_default();
         let limits = self.limits;
         let (pipe, reader) = chunks::pipe();
@@ -213,13 +210,7 @@ fn inflate(
     limits: Limits,
 ) -> Result<String, ImageError> {
     let bad = |e: io::Error| ImageError::malformed("decompressing layer", e);
-    let mut reader: Box<dyn Read> = match compression {
-        Compression::Gzip => {
-            Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(chunks::CHUNK, reader)))
-        }
-        Compression::Zstd => Box::new(zstd::stream::read::Decoder::new(reader).map_err(bad)?),
-        Compression::Plain | Compression::Other(_) => Box::new(reader),
-    };
+    let mut reader = compression.decoder(io::BufReader::with_capacity(chunks::CHUNK, reader)).map_err(bad)?;
     let (mut hasher, mut total) = (Sha256::new(), 0u64);
     loop {
         let mut buffer = vec![0u8; chunks::CHUNK];

@@ -15,11 +15,12 @@ use bytes::Bytes;
 use kernel::beneath::Dir;
 use std::{
     io::{self, BufWriter, Write},
+    path::Path,
     sync::Arc,
 };
 
 /// Lets a packer write into a layer.
-struct Feeder<'a>(&'a mut LayerWriter);
+pub(crate) struct Feeder<'a>(pub(crate) &'a mut LayerWriter);
 
 impl Write for Feeder<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -35,8 +36,13 @@ impl Store {
     /// Makes the container's layer; `None` if it wrote nothing.
     pub(crate) fn layer_of_container(self: &Arc<Self>, container: &str) -> Result<Option<Lease>, ImageError> {
         let (rootfs, _) = self.rootfs_of(container)?;
-        let upper = Dir::open(&rootfs.upper).at("open", &rootfs.upper)?;
-        if upper.names().at("list", &rootfs.upper)?.is_empty() {
+        self.layer_of_upper(&rootfs.upper)
+    }
+
+    /// Makes a layer of an upper directory; `None` if nothing was written.
+    pub(crate) fn layer_of_upper(self: &Arc<Self>, path: &Path) -> Result<Option<Lease>, ImageError> {
+        let upper = Dir::open(path).at("open", path)?;
+        if upper.names().at("list", path)?.is_empty() {
             return Ok(None);
         }
         let mut writer = self.layer_writer()?;
@@ -45,7 +51,7 @@ impl Store {
                 BufWriter::with_capacity(crate::layer::chunks::CHUNK, Feeder(&mut writer)),
                 Marks::Translate,
             );
-            packer.tree(&upper, std::path::Path::new(""))?;
+            packer.tree(&upper, Path::new(""))?;
             packer.finish().map(drop)
         })();
         let staged = finish(writer, packed)?;

@@ -169,7 +169,7 @@ pub fn copy_tree(tree: &Path, path: &str, to: &Path) -> Result<bool, ImageError>
     Ok(true)
 }
 
-struct PipeWriter(std::sync::mpsc::SyncSender<io::Result<bytes::Bytes>>);
+pub(crate) struct PipeWriter(pub(crate) std::sync::mpsc::SyncSender<io::Result<bytes::Bytes>>);
 
 impl Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

@@ -95,7 +95,7 @@ impl Store {
     }
 
     /// Short names of layers, topmost first.
-    fn links_of(&self, layers: &[String]) -> Result<Vec<String>, ImageError> {
+    pub(crate) fn links_of(&self, layers: &[String]) -> Result<Vec<String>, ImageError> {
         let state = self.state.read();
         let lost =
             |layer: &String| ImageError::Damaged { path: self.paths.layer(layer), why: "the layer is missing".into() };

@@ -210,6 +210,15 @@ impl Store {
 
     /// Adds an image whose layers are leased (or already belong to another image).
     pub(crate) fn create_image(&self, raw: &[u8], parent: Option<String>) -> Result<String, ImageError> {
+        self.make_image(raw, parent, false)
+    }
+
+    /// The same for a step of a build, which the cache may find.
+    pub(crate) fn create_built_image(&self, raw: &[u8], parent: Option<String>) -> Result<String, ImageError> {
+        self.make_image(raw, parent, true)
+    }
+
+    fn make_image(&self, raw: &[u8], parent: Option<String>, built: bool) -> Result<String, ImageError> {
         let id = digest::sha256(raw);
         let config = parse_config(raw)?;
         let _writer = self.writer.lock();
@@ -224,7 +233,7 @@ impl Store {
             return Ok(id);
         }
         file::write_atomic(&self.paths.blob(&id), raw)?;
-        self.put_image(ImageRecord { id: id.clone(), parent, ..ImageRecord::default() }, Some((config, raw)))?;
+        self.put_image(ImageRecord { id: id.clone(), parent, built, ..ImageRecord::default() }, Some((config, raw)))?;
         Ok(id)
     }
 

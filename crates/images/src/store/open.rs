@@ -16,7 +16,7 @@ use std::{
 impl Store {
     pub(crate) fn open(root: PathBuf, limits: Limits) -> Result<Arc<Self>, ImageError> {
         let paths = Paths::new(root);
-        file::remove_tree(&paths.staging())?;
+        clear_staging(&paths.staging())?;
         for dir in [
             paths.layers(),
             paths.links(),
@@ -170,6 +170,19 @@ impl Store {
         tracing::error!(entry = %what, "image store: damaged entry left out");
         self.state.write().damaged.push(what);
     }
+}
+
+/// What a crash left, some of it mounted.
+fn clear_staging(staging: &Path) -> Result<(), ImageError> {
+    if staging.exists() {
+        for name in names(staging)? {
+            let merged = staging.join(name).join("merged");
+            if merged.exists() {
+                kernel::overlay::unmount(&merged).at("unmount", &merged)?;
+            }
+        }
+    }
+    file::remove_tree(staging)
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, ImageError> {

@@ -14,6 +14,9 @@ pub(crate) struct ImageRecord {
     pub digests: Vec<String>,
     #[serde(default)]
     pub parent: Option<String>,
+    /// By a build of this machine: such images are the build cache.
+    #[serde(default)]
+    pub built: bool,
     #[serde(default)]
     pub last_tagged_unix_nanos: i64,
 }

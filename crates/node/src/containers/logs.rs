@@ -4,6 +4,9 @@ use runtime::logs::{LogLine, LogQuery};
 use tokio::sync::mpsc;
 use wire::Refusal;
 
+/// dockerd's start takes so long that a short command has spoken when it returns, and clients read the log at once.
+const FIRST_WORDS: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// A log that is read.
 pub struct Lines {
     /// A terminal.
@@ -13,6 +16,16 @@ pub struct Lines {
 }
 
 impl Containers {
+    /// Gives a container that has only just been started a moment to end or to speak, before its log is read.
+    pub async fn first_words(&self, id: &str) {
+        let Ok(c) = self.find(id) else { return };
+        let started = c.record.read().state.started_at;
+        let age = std::time::Duration::from_nanos(u64::try_from(super::now().0 - started.0).unwrap_or(u64::MAX));
+        let Some(left) = FIRST_WORDS.checked_sub(age) else { return };
+        let mut status = c.status.subscribe();
+        let _ = tokio::time::timeout(left, status.wait_for(|s| s.is_none_or(|(s, _)| !s.is_up()))).await;
+    }
+
     /// The log of a container, restricted to what is asked for.
     ///
     /// # Errors

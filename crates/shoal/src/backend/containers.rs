@@ -115,6 +115,9 @@ impl Containers for Backend {
             tail: query.tail.map(|n| n as usize),
             follow: query.follow,
         };
+        if !query.follow {
+            self.0.containers.first_words(id).await;
+        }
         let lines = self.0.containers.logs(id, wanted)?;
         let wants = move |s: runtime::StdStream| match s {
             runtime::StdStream::Stdout => query.stdout,

@@ -11,7 +11,8 @@ use tokio::sync::mpsc;
 use wire::Refusal;
 use wire::engine::container::{Descriptor, DriverData, OciPlatform};
 use wire::engine::image::*;
-use wire::engine::progress::{Progress, ProgressDetail};
+use wire::engine::progress::Progress;
+use wire::engine::shape::decode_base64;
 use wire::engine::{Time, lenient};
 
 #[async_trait]
@@ -203,6 +204,14 @@ impl Images for Backend {
         })
     }
 
+    async fn build(&self, query: BuildQuery, context: BodyStream) -> Answer<ProgressStream> {
+        let request = super::build::request(query)?;
+        let job = self.0.builder().begin(request, reader(context)).await?;
+        let (lines, stream) = mpsc::channel(64);
+        tokio::spawn(job.run(lines));
+        Ok(tokio_stream_of(stream))
+    }
+
     async fn authenticate(&self, _auth: AuthConfig) -> Answer<AuthStatus> {
         Err(Refusal::unimplemented(
             "checking credentials is not supported: they are used as given when an image is pulled or pushed",
@@ -238,7 +247,7 @@ fn deleted(r: Removed) -> ImageDeleted {
     }
 }
 
-fn parse(text: &str) -> Result<Reference, Refusal> {
+pub(super) fn parse(text: &str) -> Result<Reference, Refusal> {
     Reference::parse(text).map_err(|e| Refusal::invalid(e.to_string()))
 }
 
@@ -247,11 +256,22 @@ fn named(name: &str, tag: &str) -> Result<Reference, Refusal> {
     parse(&if tag.starts_with("sha256:") { format!("{name}@{tag}") } else { format!("{name}:{tag}") })
 }
 
-fn credentials(auth: Option<AuthConfig>) -> Credentials {
+pub(super) fn credentials(auth: Option<AuthConfig>) -> Credentials {
     match auth {
         Some(a) if !a.registry_token.is_empty() => Credentials::Bearer(a.registry_token),
         Some(a) if !a.username.is_empty() => Credentials::Basic { username: a.username, password: a.password },
-        _ => Credentials::Anonymous,
+        // As it stands in a client's configuration file: `user:password` in base64.
+        Some(a) => match decode_base64(&a.auth).and_then(|b| String::from_utf8(b).ok()) {
+            Some(text) => match text.split_once(':') {
+                Some((user, password)) => Credentials::Basic {
+                    username: user.to_owned(),
+                    password: password.trim_end_matches('\0').to_owned(),
+                },
+                None => Credentials::Anonymous,
+            },
+            None => Credentials::Anonymous,
+        },
+        None => Credentials::Anonymous,
     }
 }
 
@@ -271,7 +291,7 @@ where
             let end = end.map_err(|e| Refusal::internal(e.to_string()))?;
             let mut rest = Vec::new();
             while let Ok(line) = lines.try_recv() {
-                rest.push(line_of(line));
+                rest.push(node::build::progress_line(line));
             }
             return match end {
                 Ok(more) => Ok(stream::iter(rest.into_iter().chain(more)).boxed()),
@@ -289,7 +309,7 @@ where
     tokio::spawn(async move {
         let mut next = first;
         while let Some(line) = next {
-            if out.send(line_of(line)).await.is_err() {
+            if out.send(node::build::progress_line(line)).await.is_err() {
                 // The client is gone; dropping the receiver cancels the work.
                 return;
             }
@@ -305,18 +325,4 @@ where
         }
     });
     Ok(tokio_stream_of(stream))
-}
-
-fn line_of(p: images::Progress) -> Progress {
-    Progress {
-        status: p.status,
-        id: p.id,
-        progress: p.progress,
-        progress_detail: p.detail.map(|d| ProgressDetail {
-            current: d.current.unwrap_or_default() as i64,
-            total: d.total.unwrap_or_default() as i64,
-        }),
-        aux: p.aux,
-        ..Progress::default()
-    }
 }

@@ -1,4 +1,5 @@
 //! What the doors ask for, answered by the node and the manager: one file per noun.
+mod build;
 mod containers;
 mod execs;
 mod images;

@@ -16,6 +16,10 @@ impl System for Backend {
         self.0.membership.role()
     }
 
+    fn experimental(&self) -> bool {
+        self.0.settings.experimental
+    }
+
     async fn info(&self) -> Answer<Info> {
         let e = &self.0;
         let (running, paused, stopped) = e.containers.counts();
@@ -94,6 +98,7 @@ impl System for Backend {
                 all
             },
             default_address_pools: pools,
+            experimental_build: self.0.settings.experimental,
             ..Info::default()
         })
     }
@@ -105,7 +110,7 @@ impl System for Backend {
             ("Arch", go_arch().to_owned()),
             ("Os", "linux".to_owned()),
             ("KernelVersion", kernel_version()),
-            ("Experimental", "false".to_owned()),
+            ("Experimental", self.0.settings.experimental.to_string()),
             ("GitCommit", env!("CARGO_PKG_VERSION").to_owned()),
             ("GoVersion", "none (Rust)".to_owned()),
             ("BuildTime", String::new()),
@@ -119,6 +124,7 @@ impl System for Backend {
             api_version: api::http::version::CURRENT.into(),
             min_api_version: api::http::version::OLDEST.into(),
             git_commit: env!("CARGO_PKG_VERSION").into(),
+            experimental: self.0.settings.experimental,
             go_version: "none (Rust)".into(),
             os: "linux".into(),
             arch: go_arch().into(),

@@ -29,6 +29,13 @@ pub struct Engine {
     pub membership: Arc<Membership>,
 }
 
+impl Engine {
+    /// The builder of images.
+    pub fn builder(&self) -> node::build::Builder {
+        node::build::Builder::new(self.containers.clone(), self.images.clone(), self.events.clone())
+    }
+}
+
 /// `6.1.0-18-amd64`.
 pub fn kernel_version() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").map(|v| v.trim().to_owned()).unwrap_or_default()

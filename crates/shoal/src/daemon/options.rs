@@ -93,7 +93,7 @@ pub struct Options {
     /// Kept for dockerd's users: there is no proxy process
     #[arg(long = "userland-proxy", num_args = 0..=1, default_missing_value = "true")]
     pub userland_proxy: Option<bool>,
-    /// Kept for dockerd's users
+    /// Tell clients that experimental options may be used
     #[arg(long = "experimental", num_args = 0..=1, default_missing_value = "true")]
     pub experimental: Option<bool>,
     /// Kept for dockerd's users: there is no containerd
@@ -157,6 +157,8 @@ pub struct Settings {
     pub exec_root: PathBuf,
     /// Where the process id goes.
     pub pidfile: Option<PathBuf>,
+    /// Whether clients are told that this engine is experimental.
+    pub experimental: bool,
     /// Log filter.
     pub log_level: String,
     /// Whether `--debug` was given.
@@ -221,7 +223,7 @@ impl Settings {
         off("ip-masq", o.ip_masq, &mut wrong);
         // Accepted either way: rules live in a table of ours, containers always live on, there is no proxy process.
         let _ = (o.iptables.or(file.iptables), o.ip6tables.or(file.ip6tables), o.live_restore.or(file.live_restore));
-        let _ = (o.userland_proxy.or(file.userland_proxy), o.experimental.or(file.experimental), file.features);
+        let _ = (o.userland_proxy.or(file.userland_proxy), file.features);
         let _ = (o.containerd, o.containerd_namespace, o.containerd_plugins_namespace);
 
         let hosts = if o.hosts.is_empty() { file.hosts } else { o.hosts };
@@ -278,6 +280,7 @@ impl Settings {
             cgroup_parent: o.cgroup_parent.or(file.cgroup_parent),
             insecure_registries: either(o.insecure_registries, file.insecure_registries),
             generic_resources,
+            experimental: o.experimental.or(file.experimental) == Some(true),
         };
         if wrong.is_empty() { Ok(settings) } else { Err(wrong.join("\n")) }
     }
