@@ -71,6 +71,8 @@ struct scratch {
 	struct flow reply;
 	struct flow_key reply_key;
 	struct flow_key other_key;
+	struct tuple quoted;
+	__u32 pad2;
 	__u64 window_ns;
 	__u32 window_events;
 	__u32 pad;

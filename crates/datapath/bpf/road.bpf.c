@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The packet road: the programs at its four gates. `src/lib.rs` draws it. */
-#include "balance.h"
+#include "error.h"
 
 char _license[] SEC("license") = "GPL";
 
@@ -46,6 +46,10 @@ int from_container(struct __sk_buff *skb)
 			if (verdict != AGAIN)
 				return verdict;
 		}
+	} else if (is_error(&p)) {
+		int verdict = translate_error(skb, &p, 1);
+		if (verdict != AGAIN)
+			return verdict;
 	}
 	struct place at = { .addr = p.key.dst, .vni = vni };
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
@@ -87,6 +91,10 @@ static __noinline int from_entry(struct __sk_buff *skb, __be32 node)
 	int parsed = parse(skb, &p, node, SIDE_MESH);
 	if (parsed == PARSED_LOST_FRAGMENT)
 		return drop(skb, &p, COUNT_DROP_FRAGMENT);
+	if (parsed == PARSED_IP && is_error(&p)) {
+		int verdict = translate_error(skb, &p, 0);
+		return verdict == AGAIN ? drop(skb, &p, COUNT_DROP_UNKNOWN_DESTINATION) : verdict;
+	}
 	if (parsed != PARSED_IP || !p.has_ports)
 		return drop(skb, 0, COUNT_DROP_MALFORMED);
 	struct flow *f = bpf_map_lookup_elem(&flows, &p.key);
@@ -141,6 +149,10 @@ int from_overlay(struct __sk_buff *skb)
 			if (verdict != AGAIN)
 				return verdict;
 		}
+	} else if (is_error(&p)) {
+		int verdict = translate_error(skb, &p, 0);
+		if (verdict != AGAIN)
+			return verdict;
 	}
 	struct place at = { .addr = p.key.dst, .vni = vni };
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
@@ -159,7 +171,13 @@ SEC("classifier")
 int from_outside(struct __sk_buff *skb)
 {
 	struct packet p;
-	if (parse(skb, &p, 0, SIDE_OUTSIDE) != PARSED_IP || !p.has_ports)
+	if (parse(skb, &p, 0, SIDE_OUTSIDE) != PARSED_IP)
+		return TC_ACT_UNSPEC;
+	if (is_error(&p)) {
+		int verdict = translate_error(skb, &p, 1);
+		return verdict == AGAIN ? TC_ACT_UNSPEC : verdict;
+	}
+	if (!p.has_ports)
 		return TC_ACT_UNSPEC;
 	struct mesh_key at = { .port = p.key.dport, .proto = p.key.proto };
 	struct service *svc = bpf_map_lookup_elem(&mesh, &at);
@@ -183,7 +201,13 @@ int from_exit(struct __sk_buff *skb)
 	struct packet p;
 	__u32 ifindex = skb->ifindex;
 	struct config *c = config();
-	if (!c || !c->ingress_vni || parse(skb, &p, c->ingress_vni, SIDE_OVERLAY) != PARSED_IP || !p.has_ports)
+	if (!c || !c->ingress_vni || parse(skb, &p, c->ingress_vni, SIDE_OVERLAY) != PARSED_IP)
+		return TC_ACT_UNSPEC;
+	if (is_error(&p)) {
+		int verdict = translate_error(skb, &p, 1);
+		return verdict == AGAIN ? TC_ACT_UNSPEC : verdict;
+	}
+	if (!p.has_ports)
 		return TC_ACT_UNSPEC;
 	struct flow *f = 0;
 	if (p.key.proto == IPPROTO_UDP) {

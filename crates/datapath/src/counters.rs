@@ -45,6 +45,7 @@ counters! {
     dropped_protocol = 13, "Neither TCP, UDP nor echo, to a balanced address.";
     dropped_fragment = 14, "Fragments whose first one was not seen.";
     dropped_internal = 15, "Should not be.";
+    errors_translated = 16, "ICMP errors about packets of flows, turned back to what the sender wrote.";
 }
 
 /// Something that happened to a packet.

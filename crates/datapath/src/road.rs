@@ -19,7 +19,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ro
 pub const DNS_PORT: u16 = 61_053;
 
 /// Raised when a map's layout changes: pins of another layout are not ours to read.
-const LAYOUT: &str = "v1";
+const LAYOUT: &str = "v2";
 
 /// How the road is opened.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ impl Datapath {
         let pin_dir = |source| DatapathError::PinDir { path: config.pin_dir.clone(), source };
         kernel::bpffs::mount(&config.pin_dir).map_err(pin_dir)?;
         std::fs::create_dir_all(&dir).map_err(pin_dir)?;
+        remove_other_layouts(&config.pin_dir);
         let tunnel_ifindex = device::make(config.tunnel_port)?;
         let mut ebpf = load(&dir, config.flow_entries.unwrap_or_else(flow_entries_by_memory))?;
         let mut maps = Maps::take(&mut ebpf)?;
@@ -244,6 +245,19 @@ impl Datapath {
     /// [`Self::close_and_remove`] for what an earlier process left, without opening it.
     pub fn remove_leftovers(pin_dir: &Path) -> Result<(), DatapathError> {
         remove(&pin_dir.join(LAYOUT), pin_dir)
+    }
+}
+
+/// Lets go of the programs and maps of another version's layout: flows that only it knows end.
+fn remove_other_layouts(root: &Path) {
+    for old in std::fs::read_dir(root).into_iter().flatten().flatten().filter(|e| e.file_name() != LAYOUT) {
+        for (gate, ifindex) in attach::pinned(&old.path()) {
+            let _ = attach::detach(&old.path(), gate, ifindex);
+        }
+        for entry in std::fs::read_dir(old.path()).into_iter().flatten().flatten() {
+            let _ = std::fs::remove_file(entry.path());
+        }
+        let _ = std::fs::remove_dir(old.path());
     }
 }
 

@@ -51,7 +51,7 @@ fn traffic_goes_on_without_a_process_and_after_its_return() {
 fn damage_is_found_and_repaired() {
     let mut w = pair();
     assert_eq!(w.on(0, |r| r.verify()).unwrap(), 0);
-    let pins = w.nodes[0].pins.join("v1");
+    let pins = w.nodes[0].pins.join("v2");
     for map in ["endpoints", "services", "backends", "peers"] {
         let path = pins.join(map);
         let keys = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(&path).output().unwrap();
