@@ -31,7 +31,7 @@ pub enum DatapathError {
     #[error("tunnel device {name}")]
     Device {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// Why.
         source: NetlinkError,
     },

@@ -64,7 +64,7 @@ mod road;
 
 pub use counters::{Counters, FlowEvent};
 pub use desired::{Backend, BackendState, Desired, Endpoint, MeshPort, Policy, Service};
-pub use device::TUNNEL_DEVICE;
+pub use device::{TUNNEL_DEVICE, is_tunnel};
 pub use error::DatapathError;
 pub use flows::{FlowInfo, Origin};
 pub use road::{Applied, Config, DNS_PORT, Datapath, Port};

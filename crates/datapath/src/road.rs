@@ -9,6 +9,7 @@ use crate::layout;
 use crate::maps::Maps;
 use crate::reconcile::Ledger;
 use aya::{Ebpf, EbpfLoader};
+use kernel::netlink::Mark;
 use kernel::netns::NetNs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -32,12 +33,14 @@ pub struct Config {
     pub flow_entries: Option<u32>,
     /// Flow events per second and CPU for [`Datapath::take_events`]; 0: none.
     pub events_per_second: u32,
+    /// Whose road it is: engines that share a namespace do not touch each other's devices.
+    pub mark: Mark,
 }
 
 impl Config {
-    /// With defaults for all but the pin directory: port 4789, flow table by memory, no events.
-    pub fn new(pin_dir: impl Into<PathBuf>) -> Self {
-        Self { pin_dir: pin_dir.into(), tunnel_port: 4789, flow_entries: None, events_per_second: 0 }
+    /// With defaults for all but the pin directory and the owner: port 4789, flow table by memory, no events.
+    pub fn new(pin_dir: impl Into<PathBuf>, mark: Mark) -> Self {
+        Self { pin_dir: pin_dir.into(), tunnel_port: 4789, flow_entries: None, events_per_second: 0, mark }
     }
 }
 
@@ -67,6 +70,7 @@ pub struct Datapath {
     maps: Maps,
     ledger: Ledger,
     desired: Option<Desired>,
+    mark: Mark,
 }
 
 impl std::fmt::Debug for Datapath {
@@ -84,14 +88,14 @@ impl Datapath {
         kernel::bpffs::mount(&config.pin_dir).map_err(pin_dir)?;
         std::fs::create_dir_all(&dir).map_err(pin_dir)?;
         remove_other_layouts(&config.pin_dir);
-        let tunnel_ifindex = device::make(config.tunnel_port)?;
+        let tunnel_ifindex = device::make(config.tunnel_port, &config.mark)?;
         let mut ebpf = load(&dir, config.flow_entries.unwrap_or_else(flow_entries_by_memory))?;
         let mut maps = Maps::take(&mut ebpf)?;
         let mut ledger = Ledger::read(&mut maps)?;
         let settings =
             layout::Settings { tunnel_ifindex, events_per_second: config.events_per_second, ..ledger.settings() };
         ledger.set_settings(&mut maps, settings)?;
-        let mut road = Self { dir, root: config.pin_dir, ebpf, maps, ledger, desired: None };
+        let mut road = Self { dir, root: config.pin_dir, ebpf, maps, ledger, desired: None, mark: config.mark };
         road.take_over_links(tunnel_ifindex);
         attach::attach(&mut road.ebpf, &road.dir, Gate::Overlay, tunnel_ifindex)?;
         Ok(road)
@@ -237,14 +241,14 @@ impl Datapath {
 
     /// Removes links, maps, pins and the tunnel device. Goes on after a failure and tells all of them at the end.
     pub fn close_and_remove(self) -> Result<(), DatapathError> {
-        let Self { dir, root, ebpf, maps, .. } = self;
+        let Self { dir, root, ebpf, maps, mark, .. } = self;
         drop((ebpf, maps));
-        remove(&dir, &root)
+        remove(&dir, &root, &mark)
     }
 
     /// [`Self::close_and_remove`] for what an earlier process left, without opening it.
-    pub fn remove_leftovers(pin_dir: &Path) -> Result<(), DatapathError> {
-        remove(&pin_dir.join(LAYOUT), pin_dir)
+    pub fn remove_leftovers(pin_dir: &Path, mark: &Mark) -> Result<(), DatapathError> {
+        remove(&pin_dir.join(LAYOUT), pin_dir, mark)
     }
 }
 
@@ -261,12 +265,12 @@ fn remove_other_layouts(root: &Path) {
     }
 }
 
-fn remove(dir: &Path, root: &Path) -> Result<(), DatapathError> {
+fn remove(dir: &Path, root: &Path, mark: &Mark) -> Result<(), DatapathError> {
     let mut left = Vec::new();
     for (gate, ifindex) in attach::pinned(dir) {
         left.extend(attach::detach(dir, gate, ifindex).err().map(|e| e.to_string()));
     }
-    left.extend(device::remove().err().map(|e| e.to_string()));
+    left.extend(device::remove(mark).err().map(|e| e.to_string()));
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let gone = std::fs::remove_file(entry.path());
         left.extend(gone.err().map(|e| format!("{}: {e}", entry.path().display())));

@@ -113,6 +113,41 @@ fn another_vxlan_device_on_the_port_is_named() {
 }
 
 #[test]
+fn two_roads_in_one_namespace_need_two_ports() {
+    let mut w = World::new(1);
+    let mut config = w.config(0);
+    config.pin_dir = format!("{}-second", config.pin_dir.display()).into();
+    config.mark = kernel::netlink::Mark::new(&config.pin_dir);
+    let (pins, mark) = (config.pin_dir.clone(), config.mark.clone());
+    let ns = w.nodes[0].ns.try_clone().unwrap();
+    let e = ns.run(|| Datapath::open(config.clone())).unwrap().unwrap_err().to_string();
+    assert!(e.contains("UDP port 4789") && e.contains(&w.nodes[0].pins.display().to_string()), "{e}");
+    let names = || -> Vec<String> {
+        let links = Netlink::open_in(&ns).unwrap().links().unwrap();
+        links.into_iter().filter(is_tunnel).map(|l| l.name).collect()
+    };
+    config.tunnel_port = 4790;
+    let second = ns.run(|| Datapath::open(config)).unwrap().unwrap();
+    assert_eq!(names(), ["shoal.vxlan", "shoal.vx4790"]);
+    ns.run(|| second.close_and_remove()).unwrap().unwrap();
+    assert_eq!(names(), ["shoal.vxlan"]);
+    ns.run(|| Datapath::remove_leftovers(&pins, &mark)).unwrap().unwrap();
+    assert_eq!(names(), ["shoal.vxlan"], "what is another's stays");
+    let _ = std::fs::remove_dir(&pins);
+    // An engine whose data is gone has no claim any more.
+    w.nodes[0].road = None;
+    let old = w.nodes[0].pins.clone();
+    ns.run(|| {
+        let n = Netlink::open().unwrap();
+        let link = n.link("shoal.vxlan").unwrap();
+        n.set_alias(link.index, "shoal /nonexistent/engine").unwrap();
+    })
+    .unwrap();
+    w.open(0);
+    assert!(old.exists());
+}
+
+#[test]
 fn strangers_and_forged_sources_are_dropped() {
     let mut w = pair();
     w.containers[0]

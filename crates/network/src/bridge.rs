@@ -1,16 +1,22 @@
 //! The kernel's side of a bridge network: the bridge itself, and the pair that joins a sandbox to it.
 use crate::error::NetworkError;
 use crate::local::LocalNetwork;
-use kernel::netlink::{Mac, Netlink, VethSpec};
+use kernel::netlink::{Mac, Mark, Netlink, VethSpec};
 use kernel::netns::NetNs;
 use kernel::sysctl;
 use std::net::IpAddr;
 
 /// Makes the bridge be as the network says. Made already: only what is missing is added.
-pub fn ensure(netlink: &Netlink, n: &LocalNetwork) -> Result<u32, NetworkError> {
+pub fn ensure(netlink: &Netlink, n: &LocalNetwork, mark: &Mark) -> Result<u32, NetworkError> {
+    if n.is_foreign() {
+        // Somebody else's: it must be there, and stays as it is.
+        let index = netlink.link(&n.interface)?.index;
+        allow_forwarding(n)?;
+        return Ok(index);
+    }
     let existed = netlink.link_by_name(&n.interface)?.is_some();
     let link = netlink.add_bridge(&n.interface, Some(stable_mac(&n.id)))?;
-    let done = fill(netlink, n, link.index);
+    let done = mark.put(netlink, &link).map_err(NetworkError::from).and_then(|()| fill(netlink, n, link.index));
     if done.is_err() && !existed {
         // The first error is the one to tell.
         let _ = netlink.del_link(&n.interface);
@@ -37,9 +43,13 @@ fn fill(netlink: &Netlink, n: &LocalNetwork, index: u32) -> Result<(), NetworkEr
             netlink.add_address(index, pool.gateway, pool.subnet.prefix)?;
         }
     }
+    allow_forwarding(n)
+}
+
+fn allow_forwarding(n: &LocalNetwork) -> Result<(), NetworkError> {
     sysctl::write("net.ipv4.ip_forward", "1")?;
     // Ports are published on 127.0.0.1 too; the firewall keeps the bridge from using this the other way round.
-    sysctl::write(&own("ipv4.conf.IF.route_localnet"), "1")?;
+    sysctl::write(&format!("net.ipv4.conf.{}.route_localnet", n.interface.replace('.', "/")), "1")?;
     Ok(())
 }
 

@@ -114,13 +114,16 @@ pub struct EndpointInfo {
     pub ingress: bool,
     /// See [`LocalAttach::gateway_priority`].
     pub gateway_priority: i32,
+    /// Tells this engine's interfaces from those of another in the same namespace: part of their names.
+    #[serde(default)]
+    pub engine: String,
 }
 
 impl EndpointInfo {
     /// Name of the interface's other side, in the machine's namespace.
     pub fn host_interface(&self) -> String {
         let kind = if self.vni == 0 { "vb" } else { "ve" };
-        format!("{kind}{}", self.endpoint_id.get(..8).unwrap_or(&self.endpoint_id))
+        format!("{kind}{}{}", self.engine, self.endpoint_id.get(..8).unwrap_or(&self.endpoint_id))
     }
     /// The first IPv4 address.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {

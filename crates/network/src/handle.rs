@@ -29,12 +29,26 @@ pub struct Config {
     pub exec_dir: PathBuf,
     /// Pins of the eBPF programs; on a bpffs.
     pub pin_dir: PathBuf,
+    /// What is behind `bridge` (`--bridge`).
+    pub bridge: DefaultBridge,
     /// Address and prefix of `bridge` (`--bip`); `None`: the first free pool.
     pub bip: Option<(IpAddr, u8)>,
     /// Blocks with the prefix length to cut them into, for networks without a subnet. Empty: Docker's.
     pub pools: Vec<(Subnet, u8)>,
     /// The machine's resolv.conf.
     pub host_resolv_conf: PathBuf,
+}
+
+/// What is behind the network `bridge`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DefaultBridge {
+    /// `docker0`, or a name of our own where another engine of this namespace has that.
+    #[default]
+    Own,
+    /// A bridge that somebody else made, with its addresses.
+    Foreign(String),
+    /// There is no such network.
+    None,
 }
 
 /// What can be read without asking the owner.

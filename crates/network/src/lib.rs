@@ -26,6 +26,6 @@ mod store;
 
 pub use endpoint::{Attach, BoundPort, EndpointInfo, LocalAttach, OverlayAttach, PortBinding, mac_text};
 pub use error::NetworkError;
-pub use handle::{Config, Networks, VerifyReport};
+pub use handle::{Config, DefaultBridge, Networks, VerifyReport};
 pub use local::{BRIDGE, GWBRIDGE, HOST, IpamText, LocalNetwork, LocalNetworkSpec, NONE, Pool, parse_ipam};
 pub use sandbox::{NameFiles, Sandbox, SandboxKind, SandboxSpec};

@@ -16,6 +16,9 @@ pub const NONE: &str = "none";
 /// Name of the bridge that gives overlay containers their way out.
 pub const GWBRIDGE: &str = "docker_gwbridge";
 
+/// Option of a network whose bridge is not ours to make or remove.
+pub(crate) const FOREIGN: &str = "shoal.bridge.foreign";
+
 /// A network that a user asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -79,6 +82,10 @@ impl LocalNetwork {
     /// Whether there is a bridge behind it.
     pub fn is_bridge(&self) -> bool {
         self.spec.driver == BRIDGE
+    }
+    /// Whether the bridge is somebody else's, and stays when the network goes.
+    pub fn is_foreign(&self) -> bool {
+        self.spec.options.contains_key(FOREIGN)
     }
     /// Whether its containers hear each other (`com.docker.network.bridge.enable_icc`).
     pub fn icc(&self) -> bool {

@@ -238,12 +238,17 @@ fn a_restart_of_the_daemon_keeps_everything() {
     let bridge = Netlink::open_in(&m.ns).unwrap();
     let name = links.iter().find(|l| l.starts_with("br-")).unwrap();
     bridge.del_link(name).unwrap();
-    let stray = VethSpec { name: "vbdeadbeef", peer: "somebody", ..VethSpec::default() };
-    bridge.add_veth(&stray).unwrap();
+    let tag = links.iter().find(|l| l.starts_with("vb")).unwrap()[2..6].to_owned();
+    let stray = format!("vb{tag}deadbeef");
+    let spec = VethSpec { name: &stray, peer: "somebody", ..VethSpec::default() };
+    bridge.add_veth(&spec).unwrap();
+    bridge.add_veth(&VethSpec { name: "vb0000deadbeef", peer: "else", ..VethSpec::default() }).unwrap();
     nft(&m.ns, &["flush", "ruleset"]);
     m.start();
     assert!(ask(&switch.ns, "10.88.0.1:8080").is_ok(), "made again");
-    assert!(!m.links().iter().any(|l| l == "vbdeadbeef"), "nobody owns it");
+    assert!(!m.links().contains(&stray), "nobody owns it");
+    assert!(m.links().iter().any(|l| l == "vb0000deadbeef"), "it may be another engine's");
+    bridge.del_link("vb0000deadbeef").unwrap();
 
     m.block_on(m.net().reap(Default::default())).unwrap();
     assert!(!m.links().iter().any(|l| l.starts_with("vb")));

@@ -2,7 +2,7 @@
 //! and end with the test.
 #![allow(dead_code)]
 use datapath::*;
-use kernel::netlink::{Netlink, Route, VethSpec};
+use kernel::netlink::{Mark, Netlink, Route, VethSpec};
 use kernel::netns::NetNs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -103,7 +103,7 @@ impl World {
     }
 
     pub fn config(&self, node: usize) -> Config {
-        Config { flow_entries: Some(65536), events_per_second: 1000, ..Config::new(&self.nodes[node].pins) }
+        Config { flow_entries: Some(65536), events_per_second: 1000, ..Config::new(&self.nodes[node].pins, Mark::new(&self.nodes[node].pins)) }
     }
 
     pub fn open(&mut self, node: usize) {
@@ -252,7 +252,7 @@ impl Drop for World {
             let pins = n.pins.clone();
             let _ = n.ns.run(|| match road {
                 Some(road) => road.close_and_remove(),
-                None => Datapath::remove_leftovers(&pins),
+                None => Datapath::remove_leftovers(&pins, &Mark::new(&pins)),
             });
             let _ = std::fs::remove_dir(&n.pins);
         }

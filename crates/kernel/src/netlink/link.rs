@@ -16,6 +16,7 @@ const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_PROTINFO: u16 = 12;
 const IFLA_EXT_MASK: u16 = 29;
@@ -52,6 +53,8 @@ pub struct Link {
     pub peer: Option<u32>,
     /// Whether the peer is in another namespace.
     pub peer_elsewhere: bool,
+    /// Words that somebody wrote on it.
+    pub alias: Option<String>,
 }
 
 /// A pair of interfaces to be made.
@@ -92,6 +95,7 @@ fn parse(body: &[u8]) -> Option<Link> {
         master: None,
         peer: None,
         peer_elsewhere: false,
+        alias: None,
     };
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
@@ -100,6 +104,7 @@ fn parse(body: &[u8]) -> Option<Link> {
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_MASTER => link.master = u32_at(value, 0),
             IFLA_LINK => link.peer = u32_at(value, 0),
+            IFLA_IFALIAS => link.alias = Some(text(value)),
             IFLA_LINK_NETNSID => link.peer_elsewhere = true,
             IFLA_LINKINFO => {
                 link.kind = attributes(value).find(|(k, _)| *k == IFLA_INFO_KIND).map(|(_, v)| text(v));
@@ -283,6 +288,16 @@ impl Netlink {
     pub fn set_mac(&self, index: u32, mac: Mac) -> Result<()> {
         self.change("set the hardware address of", index, |m| {
             m.attr(IFLA_ADDRESS, &mac);
+        })
+    }
+
+    /// Writes words on an interface.
+    ///
+    /// # Errors
+    /// When there is no such interface, or the kernel refuses.
+    pub fn set_alias(&self, index: u32, words: &str) -> Result<()> {
+        self.change("set the alias of", index, |m| {
+            m.text(IFLA_IFALIAS, words);
         })
     }
 

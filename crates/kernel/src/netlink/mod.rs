@@ -3,11 +3,13 @@
 //! Adding what is there already is no error; neither is removing what is gone. Every error names the object.
 mod address;
 mod link;
+mod mark;
 pub(crate) mod message;
 mod route;
 pub(crate) mod socket;
 
 pub use address::Address;
+pub use mark::Mark;
 pub use link::{Link, VethSpec};
 pub use route::{Neighbour, Route};
 

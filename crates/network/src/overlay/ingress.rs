@@ -7,7 +7,7 @@ use crate::bridge::{self, Pair};
 use crate::error::NetworkError;
 use crate::relay::{Door, Relay, Served};
 use datapath::{Datapath, Port};
-use kernel::netlink::Netlink;
+use kernel::netlink::{Mark, Netlink};
 use kernel::netns::NetNs;
 use kernel::{socket, sysctl};
 use model::directory::NetworkView;
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 /// Name of the namespace's file.
 const NAME: &str = "ingress_sbox";
-/// Host side of its interface.
+/// Host side of its interface, unless another engine of this namespace has it.
 const INTERFACE: &str = "ve-ingress";
 
 /// The seat.
@@ -35,6 +35,7 @@ pub struct Ingress {
     /// Hardware address inside.
     pub mac: [u8; 6],
     path: PathBuf,
+    interface: String,
     relay: Relay,
     ports: BTreeMap<(Protocol, u16), MeshDoor>,
 }
@@ -45,9 +46,10 @@ struct MeshDoor {
     target: SocketAddr,
     /// Only at this address.
     host_ip: Option<IpAddr>,
-    served: Vec<Served>,
+    held: Vec<(IpAddr, Served)>,
     /// Told once, tried again.
     missing: bool,
+    told: bool,
     /// The address is another node's: tried again, in case it comes here.
     elsewhere: bool,
 }
@@ -58,6 +60,7 @@ impl Ingress {
         netlink: &Netlink,
         road: &mut Datapath,
         exec_dir: &Path,
+        mark: &Mark,
         network: &NetworkId,
         view: &NetworkView,
         node: &NodeId,
@@ -67,30 +70,32 @@ impl Ingress {
         let Some(subnet) = view.attrs.subnets.iter().find(|s| s.subnet.contains(addr)) else { return Ok(None) };
         let path = exec_dir.join("netns").join(NAME);
         let entered = |source| NetworkError::Enter { path: path.clone(), source };
+        let interface = mark.choose(netlink, INTERFACE)?;
         let found = NetNs::open(&path).ok().filter(|ns| seated(ns, addr));
         let ns = match found {
-            Some(ns) if netlink.link_by_name(INTERFACE)?.is_some() => ns,
+            Some(ns) if netlink.link_by_name(&interface)?.is_some() => ns,
             _ => {
-                remove(netlink, &path)?;
+                remove(netlink, &interface, &path)?;
                 NetNs::create_at(&path)?
             }
         };
         let mac = bridge::stable_mac(&format!("ingress {addr}"));
-        let ifindex = match netlink.link_by_name(INTERFACE)? {
+        let ifindex = match netlink.link_by_name(&interface)? {
             Some(link) => link.index,
             None => {
                 ns.run(loose_reverse_path).map_err(entered)??;
                 let addresses = [(addr, subnet.subnet.prefix)];
-                let pair = Pair { host: INTERFACE, inside: "eth0", mac, mtu, addresses: &addresses };
+                let pair = Pair { host: &interface, inside: "eth0", mac, mtu, addresses: &addresses };
                 bridge::join(netlink, &ns, &pair)?
             }
         };
+        mark.put(netlink, &netlink.link(&interface)?)?;
         road.attach_port(&Port { ifindex, vni: view.attrs.vni, addresses: vec![addr] })?;
         netlink.set_up(ifindex)?;
         let relay = Relay::start("ingress-sbox", Some(&ns))
             .map_err(|source| NetworkError::Start { what: "thread of the routing mesh", source })?;
         let (network, vni) = (network.clone(), view.attrs.vni);
-        Ok(Some(Self { network, addr, vni, ifindex, mac, path, relay, ports: BTreeMap::new() }))
+        Ok(Some(Self { network, addr, vni, ifindex, mac, path, interface, relay, ports: BTreeMap::new() }))
     }
 
     /// Whether this is still the seat that the directory speaks of.
@@ -110,43 +115,40 @@ impl Ingress {
         // Doors close before others open: a port may have changed hands.
         self.ports.retain(|key, door| wanted.get(key) == Some(&(door.target, door.host_ip)));
         for ((protocol, port), (target, host_ip)) in wanted {
-            let told = match self.ports.get(&(protocol, port)) {
-                Some(door) if !door.missing && !door.elsewhere => continue,
-                Some(door) => door.missing,
-                None => false,
-            };
-            self.ports.remove(&(protocol, port));
-            let door = self.hold_one(protocol, port, (target, host_ip), told);
+            let fresh =
+                || MeshDoor { target, host_ip, held: Vec::new(), missing: true, told: false, elsewhere: false };
+            let mut door = self.ports.remove(&(protocol, port)).unwrap_or_else(fresh);
+            if door.missing || door.elsewhere {
+                self.open_door(protocol, port, &mut door);
+            }
             self.ports.insert((protocol, port), door);
         }
         self.ports.values().filter(|d| d.missing).count()
     }
 
-    fn hold_one(
-        &self,
-        protocol: Protocol,
-        port: u16,
-        (target, host_ip): (SocketAddr, Option<IpAddr>),
-        told: bool,
-    ) -> MeshDoor {
-        let mut door = MeshDoor { target, host_ip, served: Vec::new(), missing: false, elsewhere: false };
-        let addresses = match host_ip {
+    /// Holds the port at each of its addresses where it is not held yet.
+    fn open_door(&self, protocol: Protocol, port: u16, door: &mut MeshDoor) {
+        (door.missing, door.elsewhere) = (false, false);
+        let addresses = match door.host_ip {
             Some(one) => vec![one],
             None => vec![IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
         };
         for addr in addresses {
+            if door.held.iter().any(|(a, _)| *a == addr) {
+                continue;
+            }
             let at = SocketAddr::new(addr, port);
             let held = match protocol {
                 Protocol::Udp => socket::bind_udp(at).map(Door::Udp),
                 _ => socket::listen_tcp(at).map(Door::Tcp),
             };
             match held {
-                Ok(d) => door.served.push(self.relay.serve(d, target)),
-                Err(e) if host_ip.is_some() && no_such_family(&e) => door.elsewhere = true,
+                Ok(d) => door.held.push((addr, self.relay.serve(d, door.target))),
+                Err(e) if door.host_ip.is_some() && no_such_family(&e) => door.elsewhere = true,
                 Err(e) if addr.is_ipv6() && no_such_family(&e) => {}
                 Err(error) => {
                     door.missing = true;
-                    if !told {
+                    if !door.told {
                         tracing::error!(
                             port, protocol = protocol.as_str(), address = %addr, %error,
                             "a published port is taken by another process of this node: clients elsewhere are served, \
@@ -156,15 +158,15 @@ impl Ingress {
                 }
             }
         }
-        door
+        door.told = door.missing;
     }
 
     /// Removes the seat.
     pub fn close(self, netlink: &Netlink, road: &mut Datapath) -> Result<(), NetworkError> {
-        let Self { ports, relay, path, ifindex, .. } = self;
+        let Self { ports, relay, path, interface, ifindex, .. } = self;
         drop((ports, relay));
         let detached = road.detach_port(ifindex);
-        remove(netlink, &path)?;
+        remove(netlink, &interface, &path)?;
         Ok(detached?)
     }
 }
@@ -175,14 +177,14 @@ fn no_such_family(e: &io::Error) -> bool {
 }
 
 /// Removes the seat of an earlier run.
-pub fn remove(netlink: &Netlink, path: &Path) -> Result<(), NetworkError> {
-    netlink.del_link(INTERFACE)?;
+fn remove(netlink: &Netlink, interface: &str, path: &Path) -> Result<(), NetworkError> {
+    netlink.del_link(interface)?;
     Ok(NetNs::remove(path)?)
 }
 
 /// Removes what an earlier run left.
-pub fn remove_leftovers(netlink: &Netlink, exec_dir: &Path) -> Result<(), NetworkError> {
-    remove(netlink, &exec_dir.join("netns").join(NAME))
+pub fn remove_leftovers(netlink: &Netlink, exec_dir: &Path, mark: &Mark) -> Result<(), NetworkError> {
+    remove(netlink, &mark.choose(netlink, INTERFACE)?, &exec_dir.join("netns").join(NAME))
 }
 
 fn seated(ns: &NetNs, addr: IpAddr) -> bool {

@@ -33,7 +33,7 @@ impl Owner {
     /// `host` and `none`: known, and that is all.
     fn connect_without_interface(&mut self, container: &str, n: &LocalNetwork) -> Result<EndpointInfo, NetworkError> {
         self.check_not_connected(container, &n.id, &n.spec.name)?;
-        let info = EndpointInfo { names: Vec::new(), ..blank(n) };
+        let info = EndpointInfo { names: Vec::new(), ..self.blank(n) };
         self.keep(container, info.clone())?;
         Ok(info)
     }
@@ -147,7 +147,7 @@ impl Owner {
             gateway_priority: wish.gateway_priority,
             addresses,
             endpoint_id,
-            ..blank(n)
+            ..self.blank(n)
         };
         let reserved = self.reserve(container, &info.endpoint_id, &wish.publish, n)?;
         info.ports = reserved.ports();
@@ -268,6 +268,7 @@ impl Owner {
             internal: wish.attrs.internal,
             ingress: wish.attrs.ingress,
             gateway_priority: 0,
+            engine: self.mark.tag().to_owned(),
             endpoint_id,
         };
         let ns = self.open_netns(container)?;
@@ -361,6 +362,28 @@ impl Owner {
         failed.extend(self.netlink.del_link(&host).err().map(NetworkError::from));
         failed
     }
+
+    /// An attachment to a network of this machine without anything of its own yet.
+    fn blank(&self, n: &LocalNetwork) -> EndpointInfo {
+        EndpointInfo {
+            network_id: n.id.clone(),
+            network_name: n.spec.name.clone(),
+            endpoint_id: fresh_id(),
+            interface: String::new(),
+            mac: None,
+            addresses: Vec::new(),
+            gateways: Vec::new(),
+            ports: Vec::new(),
+            mtu: 0,
+            names: Vec::new(),
+            task: None,
+            vni: 0,
+            internal: n.spec.internal,
+            ingress: false,
+            gateway_priority: 0,
+            engine: self.mark.tag().to_owned(),
+        }
+    }
 }
 
 /// `host` and `none` go with nothing else.
@@ -376,25 +399,4 @@ fn check_mode(kind: SandboxKind, network: &str) -> Result<(), Refusal> {
         (SandboxKind::Own, _) => return Ok(()),
     };
     Err(Refusal::invalid(text))
-}
-
-/// An attachment to a network of this machine without anything of its own yet.
-fn blank(n: &LocalNetwork) -> EndpointInfo {
-    EndpointInfo {
-        network_id: n.id.clone(),
-        network_name: n.spec.name.clone(),
-        endpoint_id: fresh_id(),
-        interface: String::new(),
-        mac: None,
-        addresses: Vec::new(),
-        gateways: Vec::new(),
-        ports: Vec::new(),
-        mtu: 0,
-        names: Vec::new(),
-        task: None,
-        vni: 0,
-        internal: n.spec.internal,
-        ingress: false,
-        gateway_priority: 0,
-    }
 }

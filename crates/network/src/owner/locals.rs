@@ -2,14 +2,18 @@
 use super::{Owner, fresh_id};
 use crate::bridge;
 use crate::error::NetworkError;
+use crate::handle::DefaultBridge;
 use crate::ipam;
-use crate::local::{BRIDGE, GWBRIDGE, HOST, LocalNetwork, LocalNetworkSpec, NONE, Pool, find};
+use crate::local::{BRIDGE, FOREIGN, GWBRIDGE, HOST, LocalNetwork, LocalNetworkSpec, NONE, Pool, find};
 use model::{IpamConfig, Subnet, Timestamp};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use wire::Refusal;
 
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+/// The default bridge's interface, unless another engine of this namespace has it.
+const DOCKER0: &str = "docker0";
 /// Longest interface name.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -30,32 +34,93 @@ impl Owner {
                 self.saved.networks.insert(n.id.clone(), n);
             }
         }
-        if self.by_name(BRIDGE).is_none() {
-            let option = |k: &str, v: &str| (format!("com.docker.network.{k}"), v.to_owned());
-            let options = [
-                option("bridge.default_bridge", "true"),
-                option("bridge.enable_icc", "true"),
-                option("bridge.enable_ip_masquerade", "true"),
-                option("bridge.host_binding_ipv4", "0.0.0.0"),
-                option("bridge.name", "docker0"),
-                option("driver.mtu", "1500"),
-            ];
-            let ipam = self.config.bip.map(|(addr, prefix)| IpamConfig {
-                subnet: Some(Subnet::containing(addr, prefix)),
-                gateway: Some(addr),
-                ..IpamConfig::default()
-            });
-            let spec = LocalNetworkSpec {
-                name: BRIDGE.into(),
-                driver: BRIDGE.into(),
-                options: options.into(),
-                ipam: ipam.into_iter().collect(),
-                ..Default::default()
-            };
-            let n = self.plan_network(spec)?;
+        self.forget_bridge_if_it_shall_be_another()?;
+        if self.by_name(BRIDGE).is_none() && self.config.bridge != DefaultBridge::None {
+            let n = self.plan_bridge()?;
             self.saved.networks.insert(n.id.clone(), n);
         }
         Ok(())
+    }
+
+    /// The default bridge is made anew for other flags, as long as nobody is on it.
+    fn forget_bridge_if_it_shall_be_another(&mut self) -> Result<(), NetworkError> {
+        let Some(n) = self.by_name(BRIDGE).cloned() else { return Ok(()) };
+        let fits = match &self.config.bridge {
+            DefaultBridge::Own => {
+                let other_address = |(addr, prefix): (IpAddr, u8)| {
+                    !n.pools.iter().any(|p| p.gateway == addr && p.subnet.prefix == prefix)
+                };
+                !n.is_foreign() && !self.config.bip.is_some_and(other_address)
+            }
+            DefaultBridge::Foreign(name) => n.interface == *name,
+            DefaultBridge::None => false,
+        };
+        let used = self.saved.sandboxes.values().flat_map(|s| &s.endpoints).any(|e| e.network_id == n.id);
+        if fits || used {
+            if !fits {
+                tracing::warn!("containers are on the network \"bridge\": it stays as it is until they are gone");
+            }
+            return Ok(());
+        }
+        if !n.is_foreign() {
+            self.netlink.del_link(&n.interface)?;
+        }
+        self.saved.networks.remove(&n.id);
+        Ok(())
+    }
+
+    fn plan_bridge(&self) -> Result<LocalNetwork, NetworkError> {
+        let (interface, ipam) = match &self.config.bridge {
+            DefaultBridge::Foreign(name) => (name.clone(), self.addresses_of_foreign(name)?),
+            _ => {
+                let bip = self.config.bip.map(|(addr, prefix)| IpamConfig {
+                    subnet: Some(Subnet::containing(addr, prefix)),
+                    gateway: Some(addr),
+                    ..IpamConfig::default()
+                });
+                (self.mark.choose(&self.netlink, DOCKER0)?, bip.into_iter().collect())
+            }
+        };
+        let option = |k: &str, v: &str| (format!("com.docker.network.{k}"), v.to_owned());
+        let mut options = BTreeMap::from([
+            option("bridge.default_bridge", "true"),
+            option("bridge.enable_icc", "true"),
+            option("bridge.enable_ip_masquerade", "true"),
+            option("bridge.host_binding_ipv4", "0.0.0.0"),
+            option("bridge.name", &interface),
+            option("driver.mtu", "1500"),
+        ]);
+        if self.config.bridge != DefaultBridge::Own {
+            options.insert(FOREIGN.to_owned(), "true".to_owned());
+        }
+        let spec =
+            LocalNetworkSpec { name: BRIDGE.into(), driver: BRIDGE.into(), options, ipam, ..Default::default() };
+        self.plan_network(spec)
+    }
+
+    /// What `-b NAME` brings along: the bridge's own addresses are the gateways.
+    fn addresses_of_foreign(&self, name: &str) -> Result<Vec<IpamConfig>, NetworkError> {
+        let missing = || {
+            let text = format!(
+                "error creating default \"bridge\" network: bridge device with non default name {name} must be created manually"
+            );
+            NetworkError::from(Refusal::invalid(text))
+        };
+        let link = self.netlink.link_by_name(name)?.filter(|l| l.kind.as_deref() == Some("bridge"));
+        let index = link.ok_or_else(missing)?.index;
+        let own = self.netlink.addresses()?.into_iter().filter(|a| a.index == index && a.addr.is_ipv4());
+        let all: Vec<IpamConfig> = own
+            .map(|a| IpamConfig {
+                subnet: Some(Subnet::containing(a.addr, a.prefix)),
+                gateway: Some(a.addr),
+                ..IpamConfig::default()
+            })
+            .collect();
+        if all.is_empty() {
+            let text = format!("bridge {name} has no IPv4 address: give it one before the engine starts");
+            return Err(Refusal::invalid(text).into());
+        }
+        Ok(all)
     }
 
     pub(super) fn by_name(&self, name: &str) -> Option<&LocalNetwork> {
@@ -84,7 +149,7 @@ impl Owner {
         // Known before it is made: a crash in between leaves nothing that nobody owns.
         self.saved.networks.insert(n.id.clone(), n.clone());
         self.save()?;
-        let made = bridge::ensure(&self.netlink, &n).map(|_| ()).and_then(|()| self.apply_firewall());
+        let made = bridge::ensure(&self.netlink, &n, &self.mark).map(|_| ()).and_then(|()| self.apply_firewall());
         if let Err(e) = made {
             self.saved.networks.remove(&n.id);
             let _ = self.netlink.del_link(&n.interface);
@@ -101,7 +166,6 @@ impl Owner {
         let id = fresh_id();
         let interface = match spec.options.get(BRIDGE_NAME) {
             Some(name) => self.check_interface(name)?,
-            None if spec.name == GWBRIDGE => GWBRIDGE.to_owned(),
             None => format!("br-{}", &id[..12]),
         };
         let pools = self.plan_pools(&id, &spec)?;
@@ -216,7 +280,9 @@ impl Owner {
             return Ok(Arc::new(n.clone()));
         }
         let option = |k: &str, v: &str| (format!("com.docker.network.bridge.{k}"), v.to_owned());
-        let options = [option("enable_icc", "false"), option("enable_ip_masquerade", "true"), option("name", GWBRIDGE)];
+        let interface = self.mark.choose(&self.netlink, GWBRIDGE)?;
+        let options =
+            [option("enable_icc", "false"), option("enable_ip_masquerade", "true"), option("name", &interface)];
         self.create_local(LocalNetworkSpec {
             name: GWBRIDGE.into(),
             driver: BRIDGE.into(),

@@ -18,7 +18,7 @@ use crate::relay::Relay;
 use crate::sandbox::SandboxKind;
 use crate::store::{Saved, Store};
 use arc_swap::ArcSwap;
-use kernel::netlink::Netlink;
+use kernel::netlink::{Mark, Netlink};
 use kernel::netns::NetNs;
 use kernel::nft::{Nft, Table};
 use model::{Directory, Subnet};
@@ -33,6 +33,8 @@ pub(crate) struct Owner {
     saved: Saved,
     netlink: Netlink,
     nft: Nft,
+    /// Whose interfaces are ours.
+    mark: Mark,
     /// Name of our nftables tables: one daemon's is not another's.
     table: String,
     /// As last written.
@@ -65,6 +67,7 @@ impl Owner {
             tables: None,
             ports: Ports::default(),
             swarm: None,
+            mark: Mark::new(&config.data_dir),
             config,
             store,
             saved,
@@ -174,11 +177,11 @@ impl Owner {
         for n in self.saved.networks.values().filter(|n| n.is_bridge()) {
             let there = self.netlink.link_by_name(&n.interface).is_ok_and(|l| l.is_some_and(|l| l.up));
             let complete = there && self.has_gateways(n);
-            if complete {
+            if complete && !n.is_foreign() {
                 continue;
             }
-            made += 1;
-            if let Err(e) = bridge::ensure(&self.netlink, n) {
+            made += u64::from(!complete);
+            if let Err(e) = bridge::ensure(&self.netlink, n, &self.mark) {
                 tracing::error!(network = n.spec.name, error = chain(&e), "a bridge network cannot be made");
             }
         }
@@ -195,7 +198,8 @@ impl Owner {
         let owned: BTreeSet<String> =
             self.saved.sandboxes.values().flat_map(|s| &s.endpoints).map(|e| e.host_interface()).collect();
         for link in self.netlink.links()? {
-            if is_attachment_name(&link.name) && link.kind.as_deref() == Some("veth") && !owned.contains(&link.name) {
+            let ours = is_attachment_name(&link.name) && link.name[2..].starts_with(self.mark.tag());
+            if ours && link.kind.as_deref() == Some("veth") && !owned.contains(&link.name) {
                 tracing::info!(interface = link.name, "removing an interface that nobody owns");
                 self.netlink.del_link_index(link.index)?;
             }
@@ -221,10 +225,10 @@ impl Owner {
     }
 }
 
-/// `vb` or `ve` and eight hexadecimal digits.
+/// `vb` or `ve`, and twelve hexadecimal digits: four of the engine, eight of the attachment.
 fn is_attachment_name(name: &str) -> bool {
     let digits = name.strip_prefix("vb").or_else(|| name.strip_prefix("ve"));
-    digits.is_some_and(|d| d.len() == 8 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+    digits.is_some_and(|d| d.len() == 12 && d.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// 64 digits.

@@ -336,6 +336,7 @@ mod tests {
             internal: false,
             ingress: false,
             gateway_priority: priority,
+            engine: String::new(),
         }
     }
 

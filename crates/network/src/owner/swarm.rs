@@ -4,8 +4,8 @@ use crate::error::{NetworkError, chain};
 use crate::overlay::desired::{LocalState, desired};
 use crate::overlay::ingress::{self, Ingress};
 use crate::store::Membership;
-use datapath::{Config as RoadConfig, Datapath, TUNNEL_DEVICE};
-use kernel::netlink::Link;
+use datapath::{Config as RoadConfig, Datapath};
+use kernel::netlink::{Link, Mark};
 use model::directory::NetworkAttrs;
 use model::{Directory, NetworkId, NodeId, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -60,7 +60,10 @@ impl Owner {
         {
             self.close_road(old)?;
         }
-        let config = RoadConfig { tunnel_port: membership.port, ..RoadConfig::new(self.config.pin_dir.clone()) };
+        let config = RoadConfig {
+            tunnel_port: membership.port,
+            ..RoadConfig::new(self.config.pin_dir.clone(), self.mark.clone())
+        };
         let road = Datapath::open(config)?;
         self.swarm = Some(Swarm {
             membership,
@@ -72,7 +75,7 @@ impl Owner {
             ports_taken: 0,
         });
         if !self.directory.networks.values().any(|n| n.attrs.ingress) {
-            ingress::remove_leftovers(&self.netlink, &self.config.exec_dir)?;
+            ingress::remove_leftovers(&self.netlink, &self.config.exec_dir, &self.mark)?;
         }
         self.follow_uplinks()?;
         self.attach_all()
@@ -105,7 +108,7 @@ impl Owner {
     fn follow_uplinks(&mut self) -> Result<(), NetworkError> {
         let bridges: BTreeSet<&str> = self.saved.networks.values().map(|n| n.interface.as_str()).collect();
         let ours = |l: &Link| {
-            l.loopback || l.name == TUNNEL_DEVICE || bridges.contains(l.name.as_str()) || is_attachment_name(&l.name)
+            l.loopback || Mark::is_marked(l) || bridges.contains(l.name.as_str()) || is_attachment_name(&l.name)
         };
         let links: Vec<Link> = self.netlink.links()?.into_iter().filter(|l| !ours(l)).collect();
         let addresses: Vec<_> =
@@ -200,7 +203,7 @@ impl Owner {
         }
         if let (None, Some((id, view))) = (&swarm.ingress, found) {
             let mtu = view.attrs.mtu.unwrap_or(swarm.mtu);
-            swarm.ingress = Ingress::open(&self.netlink, &mut swarm.road, &self.config.exec_dir, id, view, &node, mtu)?;
+            swarm.ingress = Ingress::open(&self.netlink, &mut swarm.road, &self.config.exec_dir, &self.mark, id, view, &node, mtu)?;
         }
         Ok(())
     }
@@ -233,8 +236,8 @@ impl Owner {
         match self.swarm.take() {
             Some(swarm) => failed.extend(self.close_road(swarm).err()),
             None => {
-                failed.extend(Datapath::remove_leftovers(&self.config.pin_dir).err().map(NetworkError::from));
-                failed.extend(ingress::remove_leftovers(&self.netlink, &self.config.exec_dir).err());
+                failed.extend(Datapath::remove_leftovers(&self.config.pin_dir, &self.mark).err().map(NetworkError::from));
+                failed.extend(ingress::remove_leftovers(&self.netlink, &self.config.exec_dir, &self.mark).err());
             }
         }
         self.saved.swarm = None;

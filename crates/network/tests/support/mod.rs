@@ -60,6 +60,11 @@ impl Machine {
     pub fn new(switch: &Switch, n: u8) -> Self {
         let ns = NetNs::anonymous().unwrap();
         switch.plug(&ns, n);
+        Self::beside(ns)
+    }
+
+    /// An engine in a namespace that may have others.
+    pub fn beside(ns: NetNs) -> Self {
         let dir = tempfile::Builder::new().prefix("shoal-network-test-").tempdir().unwrap();
         let mut machine = Self { ns, runtime: None, networks: None, dir };
         machine.start();
@@ -73,6 +78,7 @@ impl Machine {
             data_dir: at("data"),
             exec_dir: at("exec"),
             pin_dir: at("bpf"),
+            bridge: Default::default(),
             bip: None,
             pools: Vec::new(),
             host_resolv_conf: at("resolv.conf"),

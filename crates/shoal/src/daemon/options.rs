@@ -167,8 +167,8 @@ pub struct Settings {
     pub labels: Vec<String>,
     /// Asked-for subnet and address of the default bridge.
     pub bip: Option<(Subnet, std::net::IpAddr)>,
-    /// Whether there is a default bridge network.
-    pub default_bridge: bool,
+    /// Name of a bridge that the default network shall use; `none`: there shall be none.
+    pub bridge: Option<String>,
     /// Pools for local networks.
     pub pools: Vec<(Subnet, u8)>,
     /// DNS defaults of containers.
@@ -230,6 +230,10 @@ impl Settings {
         let hosts = if hosts.is_empty() { vec!["unix:///var/run/docker.sock".to_owned()] } else { hosts };
         let hosts = hosts.iter().filter_map(|h| Listen::parse(h).map_err(|e| wrong.push(e)).ok()).collect();
 
+        let bridge = o.bridge.or(file.bridge).filter(|name| !name.is_empty());
+        if bridge.is_some() && (o.bip.is_some() || file.bip.is_some()) {
+            wrong.push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
+        }
         let bip = o.bip.or(file.bip).and_then(|b| parse_bip(&b).map_err(|e| wrong.push(e)).ok());
         let file_pools = file.default_address_pools.iter().map(|p| format!("base={},size={}", p.base, p.size));
         let pools = if o.default_address_pools.is_empty() { file_pools.collect() } else { o.default_address_pools };
@@ -267,7 +271,7 @@ impl Settings {
             log_level: if o.log_level == "info" { file.log_level.unwrap_or(o.log_level) } else { o.log_level },
             labels: either(o.labels, file.labels),
             bip,
-            default_bridge: o.bridge.or(file.bridge).as_deref() != Some("none"),
+            bridge,
             pools,
             dns: model::DnsConfig {
                 nameservers: either(o.dns, file.dns),
@@ -367,7 +371,7 @@ mod tests {
         ];
         let s = Settings::load(Options::parse_from(args)).unwrap();
         assert_eq!(s.hosts, [Listen::Unix("/s".into())]);
-        assert!(!s.default_bridge && s.pools.len() == 1);
+        assert!(s.bridge.as_deref() == Some("none") && s.pools.len() == 1);
         assert!(Options::try_parse_from(["dockerd", "--no-such-flag"]).is_err());
     }
 }

@@ -85,6 +85,11 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
         data_dir: settings.data_root.join("network"),
         exec_dir: settings.exec_root.clone(),
         pin_dir,
+        bridge: match settings.bridge.as_deref() {
+            None => network::DefaultBridge::Own,
+            Some("none") => network::DefaultBridge::None,
+            Some(name) => network::DefaultBridge::Foreign(name.to_owned()),
+        },
         bip: settings.bip.map(|(subnet, addr)| (addr, subnet.prefix)),
         pools: settings.pools.clone(),
         host_resolv_conf: "/etc/resolv.conf".into(),
@@ -107,7 +112,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             log_opts: settings.log_opts.clone(),
             cgroup_parent: settings.cgroup_parent.clone(),
             dns: settings.dns.clone(),
-            default_bridge: settings.default_bridge,
+            default_bridge: settings.bridge.as_deref() != Some("none"),
         },
     })
     .await
