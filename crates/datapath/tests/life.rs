@@ -170,7 +170,7 @@ fn strangers_and_forged_sources_are_dropped() {
 #[test]
 fn events_tell_of_flows_and_drops() {
     let mut w = pair();
-    connect(&w.containers[0].ns, "10.0.1.200:8080").unwrap();
+    let _held = connect(&w.containers[0].ns, "10.0.1.200:8080").unwrap();
     let events = w.on(0, |r| r.take_events(100));
     let opened = events.iter().find(|e| e.reason == "flows_opened").expect("an event");
     assert_eq!((opened.destination, opened.vni), ((ip("10.0.1.200"), 8080), Some(NET)));

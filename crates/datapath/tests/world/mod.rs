@@ -103,7 +103,11 @@ impl World {
     }
 
     pub fn config(&self, node: usize) -> Config {
-        Config { flow_entries: Some(65536), events_per_second: 1000, ..Config::new(&self.nodes[node].pins, Mark::new(&self.nodes[node].pins)) }
+        Config {
+            flow_entries: Some(65536),
+            events_per_second: 1000,
+            ..Config::new(&self.nodes[node].pins, Mark::new(&self.nodes[node].pins))
+        }
     }
 
     pub fn open(&mut self, node: usize) {

@@ -9,8 +9,8 @@ mod route;
 pub(crate) mod socket;
 
 pub use address::Address;
-pub use mark::Mark;
 pub use link::{Link, VethSpec};
+pub use mark::Mark;
 pub use route::{Neighbour, Route};
 
 use crate::netns::NetNs;

@@ -115,8 +115,7 @@ impl Ingress {
         // Doors close before others open: a port may have changed hands.
         self.ports.retain(|key, door| wanted.get(key) == Some(&(door.target, door.host_ip)));
         for ((protocol, port), (target, host_ip)) in wanted {
-            let fresh =
-                || MeshDoor { target, host_ip, held: Vec::new(), missing: true, told: false, elsewhere: false };
+            let fresh = || MeshDoor { target, host_ip, held: Vec::new(), missing: true, told: false, elsewhere: false };
             let mut door = self.ports.remove(&(protocol, port)).unwrap_or_else(fresh);
             if door.missing || door.elsewhere {
                 self.open_door(protocol, port, &mut door);

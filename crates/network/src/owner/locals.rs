@@ -93,8 +93,7 @@ impl Owner {
         if self.config.bridge != DefaultBridge::Own {
             options.insert(FOREIGN.to_owned(), "true".to_owned());
         }
-        let spec =
-            LocalNetworkSpec { name: BRIDGE.into(), driver: BRIDGE.into(), options, ipam, ..Default::default() };
+        let spec = LocalNetworkSpec { name: BRIDGE.into(), driver: BRIDGE.into(), options, ipam, ..Default::default() };
         self.plan_network(spec)
     }
 

@@ -203,7 +203,8 @@ impl Owner {
         }
         if let (None, Some((id, view))) = (&swarm.ingress, found) {
             let mtu = view.attrs.mtu.unwrap_or(swarm.mtu);
-            swarm.ingress = Ingress::open(&self.netlink, &mut swarm.road, &self.config.exec_dir, &self.mark, id, view, &node, mtu)?;
+            swarm.ingress =
+                Ingress::open(&self.netlink, &mut swarm.road, &self.config.exec_dir, &self.mark, id, view, &node, mtu)?;
         }
         Ok(())
     }
@@ -236,7 +237,8 @@ impl Owner {
         match self.swarm.take() {
             Some(swarm) => failed.extend(self.close_road(swarm).err()),
             None => {
-                failed.extend(Datapath::remove_leftovers(&self.config.pin_dir, &self.mark).err().map(NetworkError::from));
+                failed
+                    .extend(Datapath::remove_leftovers(&self.config.pin_dir, &self.mark).err().map(NetworkError::from));
                 failed.extend(ingress::remove_leftovers(&self.netlink, &self.config.exec_dir, &self.mark).err());
             }
         }

@@ -232,7 +232,8 @@ impl Settings {
 
         let bridge = o.bridge.or(file.bridge).filter(|name| !name.is_empty());
         if bridge.is_some() && (o.bip.is_some() || file.bip.is_some()) {
-            wrong.push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
+            wrong
+                .push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
         }
         let bip = o.bip.or(file.bip).and_then(|b| parse_bip(&b).map_err(|e| wrong.push(e)).ok());
         let file_pools = file.default_address_pools.iter().map(|p| format!("base={},size={}", p.base, p.size));
