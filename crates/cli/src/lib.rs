@@ -8,19 +8,25 @@
 
 mod client;
 mod commands;
+mod config;
 mod render;
 mod spec;
 mod terminal;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
-use client::{Client, Exit, Host};
+use client::{Client, Exit, Pems, Target, Tls, TlsWish};
+use config::Config;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// What every command gets.
 pub(crate) struct Ctx {
     pub(crate) client: Client,
+    /// The user's settings.
+    pub(crate) config: Config,
+    /// The chosen context's name.
+    pub(crate) context: String,
     /// `shoal` or `docker`: how the user calls us.
     pub(crate) name: String,
 }
@@ -47,7 +53,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        let ctx = Ctx { client: Client::new(Host::choose(cli.host.as_deref())?), name };
+        let ctx = context(&cli, name)?;
         cli.command.run(&ctx).await
     });
     // A thread may still wait for a key on stdin; nobody waits for it.
@@ -62,6 +68,61 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             }
         },
     }
+}
+
+/// What the flags before the verb, the environment and the user's settings say.
+fn context(cli: &commands::Cli, name: String) -> anyhow::Result<Ctx> {
+    let level = cli.log_level.to_lowercase();
+    anyhow::ensure!(
+        ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"].contains(&level.as_str()),
+        "unable to parse logging level: {}",
+        cli.log_level
+    );
+    let (config, warning) = Config::load(cli.config.as_deref());
+    if let Some(warning) = warning.filter(|_| !["error", "fatal", "panic"].contains(&level.as_str())) {
+        terminal::tell(&warning);
+    }
+    let (target, context) = target(cli, &config)?;
+    let debug = cli.debug || matches!(level.as_str(), "debug" | "trace");
+    Ok(Ctx { client: Client::new(target, debug), config, context, name })
+}
+
+/// Where the engine is, and the name of the context that says so.
+fn target(cli: &commands::Cli, config: &Config) -> anyhow::Result<(Target, String)> {
+    let env = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    anyhow::ensure!(
+        cli.host.is_none() || cli.context.is_none(),
+        "conflicting options: cannot specify both --host and --context"
+    );
+    let host = cli.host.clone().or_else(|| env("DOCKER_HOST").filter(|_| cli.context.is_none()));
+    let chosen = match (&host, &cli.context) {
+        (Some(_), _) => config::DEFAULT.to_owned(),
+        (None, Some(named)) => named.clone(),
+        (None, None) => env("DOCKER_CONTEXT").unwrap_or_else(|| config.current_context().to_owned()),
+    };
+    if chosen == config::DEFAULT {
+        let wish = TlsWish {
+            tls: cli.tls || env("DOCKER_TLS").is_some(),
+            verify: cli.tlsverify || env("DOCKER_TLS_VERIFY").is_some(),
+            ca: cli.tlscacert.clone(),
+            cert: cli.tlscert.clone(),
+            key: cli.tlskey.clone(),
+        };
+        let host: client::Host = host.as_deref().unwrap_or(Target::default_host()).parse()?;
+        let folder = env("DOCKER_CERT_PATH").map_or_else(|| config.folder.clone(), Into::into);
+        let tls = if matches!(host, client::Host::Tcp(_)) { wish.load(&folder)? } else { None };
+        return Ok((Target { host, tls }, chosen));
+    }
+    // A context that is not there can still be replaced by another: only what asks the engine fails.
+    let needless = matches!(cli.command, commands::Command::Context(_));
+    let saved = match config.context(&chosen) {
+        Err(_) if needless => config::Context { host: Target::default_host().into(), ..Default::default() },
+        found => found?,
+    };
+    let pems = Pems { ca: saved.ca.clone(), cert: saved.cert.clone(), key: saved.key.clone() };
+    let secured = saved.skip_verify || pems.ca.is_some() || pems.cert.is_some();
+    let tls = if secured { Some(Tls::new(pems, saved.skip_verify)?) } else { None };
+    Ok((Target { host: saved.host.parse()?, tls }, chosen))
 }
 
 fn parse(name: &str, args: Vec<OsString>) -> Result<commands::Cli, clap::Error> {

@@ -26,7 +26,7 @@ use model::{
     ConfigId, ConfigReference, ConfigSpec, FileTarget, Labels, NetworkAttachmentConfig, NetworkSpec, NetworkTarget,
     SecretId, SecretReference, SecretSpec, ServiceSpec,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,8 @@ pub struct Stack {
     pub configs: BTreeMap<String, StackObject<ConfigSpec>>,
     /// Named volumes that services use, by their name on the nodes.
     pub volumes: BTreeMap<String, StackObject<VolumeSpec>>,
+    /// The secrets and configs whose names the file chose itself, with `name:`.
+    pub named: BTreeSet<String>,
     /// What a person should know: options that are not honoured.
     pub warnings: Vec<String>,
 }
@@ -173,10 +175,10 @@ pub struct FileUse {
 pub trait Names {
     /// A network (also a predefined one).
     fn network(&self, name: &str) -> Option<NetworkTarget>;
-    /// A secret.
-    fn secret(&self, name: &str) -> Option<SecretId>;
-    /// A config.
-    fn config(&self, name: &str) -> Option<ConfigId>;
+    /// A secret, and the name of the version that is meant.
+    fn secret(&self, name: &str) -> Option<(SecretId, String)>;
+    /// A config, and the name of the version that is meant.
+    fn config(&self, name: &str) -> Option<(ConfigId, String)>;
 }
 
 impl StackService {
@@ -197,12 +199,12 @@ impl StackService {
         }
         let container = spec.task.container.get_or_insert_default();
         for used in &self.secrets {
-            let id = names.secret(&used.name).ok_or_else(|| format!("secret not found: {}", used.name))?;
-            container.secrets.push(SecretReference { id, name: used.name.clone(), file: Some(used.file.clone()) });
+            let (id, name) = names.secret(&used.name).ok_or_else(|| format!("secret not found: {}", used.name))?;
+            container.secrets.push(SecretReference { id, name, file: Some(used.file.clone()) });
         }
         for used in &self.configs {
-            let id = names.config(&used.name).ok_or_else(|| format!("config not found: {}", used.name))?;
-            container.configs.push(ConfigReference { id, name: used.name.clone(), file: Some(used.file.clone()) });
+            let (id, name) = names.config(&used.name).ok_or_else(|| format!("config not found: {}", used.name))?;
+            container.configs.push(ConfigReference { id, name, file: Some(used.file.clone()) });
         }
         Ok(spec)
     }

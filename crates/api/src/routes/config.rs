@@ -12,6 +12,9 @@ use wire::engine::config::ConfigSpec;
 use wire::engine::convert;
 use wire::engine::secret::ObjectCreated;
 
+/// On configs in which a client keeps what it deployed.
+const LABEL_RECORD: &str = "com.shoal.stack.record";
+
 pub fn router() -> Router<App> {
     Router::new()
         .route("/configs", get(list))
@@ -31,6 +34,8 @@ async fn list(State(app): Here, p: Params) -> Reply {
     let all = app.configs.list().await?;
     let mut chosen: Vec<_> = all
         .iter()
+        // Records of deploys are there for who asks for them.
+        .filter(|o| !f.is_empty() || !o.spec.labels.contains_key(LABEL_RECORD))
         .filter(|o| {
             f.prefix("id", o.id.as_str())
                 && f.prefix("name", &o.spec.name)

@@ -3,10 +3,12 @@
 mod connect;
 mod error;
 mod hijack;
+mod tls;
 
-pub(crate) use connect::Host;
+pub(crate) use connect::{Host, Target};
 pub(crate) use error::{DaemonError, Exit, is_status};
 pub(crate) use hijack::{Hijacked, demultiplex, demultiplex_body};
+pub(crate) use tls::{Pems, Tls, TlsWish};
 
 use bytes::Bytes;
 use error::error_of;
@@ -28,12 +30,14 @@ type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// Where the engine is.
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
-    host: Host,
+    target: Target,
+    /// Every request is told.
+    debug: bool,
 }
 
 impl Client {
-    pub(crate) fn new(host: Host) -> Self {
-        Self { host }
+    pub(crate) fn new(target: Target, debug: bool) -> Self {
+        Self { target, debug }
     }
     pub(crate) fn get(&self, path: impl Into<String>) -> Call<'_> {
         Call::new(self, Method::GET, path.into())
@@ -109,10 +113,12 @@ impl<'c> Call<'c> {
 
     /// Sends; an answer other than 2xx, 101 or 304 is an error.
     pub(crate) async fn send(self) -> anyhow::Result<Response<Incoming>> {
-        let stream = self.client.host.connect().await?;
+        let stream = self.client.target.connect().await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
+        let begun = std::time::Instant::now();
         let uri = format!("{}{}", escape(&self.path, b"-_.~/:@"), self.query);
+        let shown = format!("{} {uri}", self.method);
         let mut request = Request::builder().method(self.method).uri(uri).header("Host", "docker");
         for (name, value) in self.headers {
             request = request.header(name, value);
@@ -121,6 +127,14 @@ impl<'c> Call<'c> {
             request.header("User-Agent", concat!("Shoal-Client/", env!("CARGO_PKG_VERSION"))).body(self.body)?;
         let response = sender.send_request(request).await?;
         let status = response.status();
+        if self.client.debug {
+            let ms = begun.elapsed().as_millis();
+            crate::terminal::tell(&format!(
+                "DEBUG {shown} on {} -> {} in {ms} ms",
+                self.client.target,
+                status.as_u16()
+            ));
+        }
         if status.is_success() || status == StatusCode::SWITCHING_PROTOCOLS || status == StatusCode::NOT_MODIFIED {
             return Ok(response);
         }

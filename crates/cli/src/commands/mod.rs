@@ -1,7 +1,9 @@
 //! Nouns and verbs.
 mod auth;
+mod blob;
 mod config;
 mod container;
+mod context;
 mod image;
 mod inspect;
 mod network;
@@ -56,6 +58,7 @@ pub(crate) use {noun, verbs};
 #[derive(Parser)]
 #[command(
     version,
+    disable_version_flag = true,
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
@@ -65,15 +68,37 @@ pub(crate) struct Cli {
     /// Daemon socket to connect to (also: DOCKER_HOST)
     #[arg(short = 'H', long)]
     pub(crate) host: Option<String>,
-    /// Location of client config files (for registry credentials)
+    /// Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set with
+    /// "docker context use")
+    #[arg(short = 'c', long)]
+    pub(crate) context: Option<String>,
+    /// Location of client config files (also: DOCKER_CONFIG)
     #[arg(long)]
     pub(crate) config: Option<String>,
-    /// Enable debug mode
+    /// Enable debug mode: every request to the engine is shown
     #[arg(short = 'D', long)]
     pub(crate) debug: bool,
-    /// Set the logging level
-    #[arg(short = 'l', long)]
-    pub(crate) log_level: Option<String>,
+    /// Set the logging level ("debug", "info", "warn", "error", "fatal")
+    #[arg(short = 'l', long, default_value = "info")]
+    pub(crate) log_level: String,
+    /// Use TLS; implied by --tlsverify
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Trust certs signed only by this CA
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscacert: Option<std::path::PathBuf>,
+    /// Path to TLS certificate file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlscert: Option<std::path::PathBuf>,
+    /// Path to TLS key file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tlskey: Option<std::path::PathBuf>,
+    /// Use TLS and verify the remote (also: DOCKER_TLS_VERIFY)
+    #[arg(long)]
+    pub(crate) tlsverify: bool,
+    /// Print version information and quit
+    #[arg(short = 'v', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
@@ -120,6 +145,8 @@ verbs! {
     Stack => stack::Stack,
     /// Manage Swarm secrets
     Secret => secret::Secret,
+    /// Manage contexts
+    Context => context::Context,
     /// Manage Swarm configs
     Config => config::Config,
     /// Manage the engine
@@ -165,6 +192,8 @@ verbs! {
     Rmi => image::rm::Remove,
     /// Save one or more images to a tar archive (streamed to STDOUT by default)
     Save => image::save::Save,
+    /// Search Docker Hub for images
+    Search => auth::Search,
     /// Start one or more stopped containers
     Start => container::start::Start,
     /// Display a live stream of container(s) resource usage statistics

@@ -64,6 +64,30 @@ impl Drop for RawMode {
     }
 }
 
+/// Asks for a line.
+pub(crate) fn ask(question: &str) -> std::io::Result<String> {
+    eprint!("{question}");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim_end_matches(['\n', '\r']).to_owned())
+}
+
+/// Asks for a line that nobody sees.
+pub(crate) fn ask_hidden(question: &str) -> std::io::Result<String> {
+    let before = tcgetattr(stdin()).ok();
+    if let Some(before) = &before {
+        let mut silent = before.clone();
+        silent.local_flags.remove(nix::sys::termios::LocalFlags::ECHO);
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, &silent);
+    }
+    let answer = ask(question);
+    if let Some(before) = &before {
+        let _ = tcsetattr(stdin(), SetArg::TCSANOW, before);
+        eprintln!();
+    }
+    answer
+}
+
 /// Asks a yes/no question; anything but `y` is no.
 pub(crate) fn confirm(question: &str) -> bool {
     eprint!("{question}\nAre you sure you want to continue? [y/N] ");

@@ -44,10 +44,12 @@ pub(crate) fn stack(tree: &Value, around: &Surroundings<'_>) -> Result<Stack, Co
     // Secrets and configs are made whether or not a service uses them; networks and volumes only when one does.
     for (key, at) in &declared.secrets {
         let (name, secret) = file_object::secret(key, at, around)?;
+        stack.named.extend(at.get("name").map(|_| name.clone()));
         stack.secrets.insert(name, secret);
     }
     for (key, at) in &declared.configs {
         let (name, config) = file_object::config(key, at, around)?;
+        stack.named.extend(at.get("name").map(|_| name.clone()));
         stack.configs.insert(name, config);
     }
     Ok(stack)

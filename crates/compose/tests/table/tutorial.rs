@@ -50,10 +50,10 @@ fn names_become_ids() {
         fn network(&self, name: &str) -> Option<NetworkTarget> {
             (name == "app_data-network").then(|| NetworkTarget::Swarm(NetworkId::from_random([7; 17])))
         }
-        fn secret(&self, _: &str) -> Option<SecretId> {
+        fn secret(&self, _: &str) -> Option<(SecretId, String)> {
             None
         }
-        fn config(&self, _: &str) -> Option<ConfigId> {
+        fn config(&self, _: &str) -> Option<(ConfigId, String)> {
             None
         }
     }

@@ -45,7 +45,7 @@ pub(crate) async fn pull(ctx: &Ctx, image: &str, platform: &str, quiet: bool, on
         .query("fromImage", name)
         .query("tag", if tag.is_empty() { "latest" } else { tag })
         .text("platform", platform);
-    if let Some(auth) = auth::header_for(image) {
+    if let Some(auth) = auth::header_for(ctx, image) {
         call = call.header("x-registry-auth", &auth);
     }
     let to = match (quiet, on_stderr) {

@@ -33,7 +33,7 @@ impl Push {
             }
             (tag, false) => tag,
         };
-        let auth = auth::header_for(&self.image).unwrap_or_else(|| "e30=".into());
+        let auth = auth::header_for(ctx, &self.image).unwrap_or_else(|| "e30=".into());
         let call = ctx.client.post(format!("/images/{name}/push")).text("tag", tag).header("x-registry-auth", &auth);
         show(call.values().await?, if self.quiet { To::Nowhere } else { To::Stdout }).await?;
         if self.quiet {

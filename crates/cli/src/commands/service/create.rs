@@ -189,8 +189,12 @@ impl Create {
             c.secrets = secrets(ctx, &self.secret).await?;
             c.configs = configs(ctx, &self.config).await?;
         }
+        let auth = if self.settings.with_registry_auth { auth::header_for(ctx, &self.words[0]) } else { None };
+        if !self.settings.no_resolve_image {
+            super::pin::pin(ctx, &mut spec.task_template, auth.as_deref()).await;
+        }
         let mut call = ctx.client.post("/services/create");
-        if let Some(auth) = auth::header_for(&self.words[0]).filter(|_| self.settings.with_registry_auth) {
+        if let Some(auth) = auth {
             call = call.header("x-registry-auth", &auth);
         }
         let made: ServiceCreated = call.json(&spec)?.read().await?;

@@ -69,7 +69,7 @@ pub(super) struct Settings {
     max_concurrent: Option<u64>,
     /// Do not query the registry to resolve image digest and supported platforms
     #[arg(long)]
-    no_resolve_image: bool,
+    pub(super) no_resolve_image: bool,
     /// Tune host's OOM preferences (-1000 to 1000)
     #[arg(long)]
     oom_score_adj: Option<i64>,

@@ -4,6 +4,7 @@ mod flags;
 mod inspect;
 mod logs;
 pub(crate) mod ls;
+pub(crate) mod pin;
 pub(crate) mod progress;
 mod ps;
 mod references;

@@ -290,10 +290,14 @@ impl Update {
         self.apply(&mut service.spec)?;
         self.networks(ctx, &mut service.spec).await?;
         self.files(ctx, &mut service.spec).await?;
+        let image = service.spec.task_template.container_spec.as_ref().map(|c| c.image.clone()).unwrap_or_default();
+        let auth = if self.settings.with_registry_auth { auth::header_for(ctx, &image) } else { None };
+        if self.image.is_some() && !self.settings.no_resolve_image {
+            super::pin::pin(ctx, &mut service.spec.task_template, auth.as_deref()).await;
+        }
         let mut call =
             ctx.client.post(format!("/services/{}/update", service.id)).query("version", service.version.index);
-        let image = service.spec.task_template.container_spec.as_ref().map(|c| c.image.clone()).unwrap_or_default();
-        match auth::header_for(&image).filter(|_| self.settings.with_registry_auth) {
+        match auth {
             Some(auth) => call = call.header("x-registry-auth", &auth),
             None => call = call.query("registryAuthFrom", "spec"),
         }

@@ -1,11 +1,16 @@
-//! `stack deploy`: networks, secrets, configs, then services; then it waits until all of it runs.
+//! `stack deploy`: networks, secrets, configs, then services in the order of their dependencies; then it waits until all
+//! of it runs.
 use super::files::load;
-use super::{ComposeFiles, check_name, objects, of_stack, wait};
+use super::gates::Gate;
+use super::history::{self, Record};
+use super::objects::{self, Kind, Known};
+use super::{ComposeFiles, check_name, of_stack, wait};
 use crate::Ctx;
+use crate::commands::service::pin;
 use crate::commands::{Done, auth};
 use crate::terminal::{say_line, tell};
-use clap::Args;
-use compose::{LABEL_IMAGE, Stack};
+use clap::{Args, ValueEnum};
+use compose::{LABEL_IMAGE, Stack, StackObject};
 use std::collections::BTreeMap;
 use wire::engine::convert::service_spec_out;
 use wire::engine::service::{Service, ServiceCreated, ServiceSpec, ServiceUpdated};
@@ -26,7 +31,7 @@ pub(crate) struct Deploy {
     #[arg(short, long)]
     quiet: bool,
     /// Query the registry to resolve image digest and supported platforms ("always", "changed", "never")
-    #[arg(long, default_value = "never")]
+    #[arg(long, default_value = "always")]
     resolve_image: String,
     /// Send registry authentication details to Swarm agents
     #[arg(long)]
@@ -34,72 +39,152 @@ pub(crate) struct Deploy {
     stack: String,
 }
 
+/// When a registry is asked for an image's digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Resolve {
+    Always,
+    Changed,
+    Never,
+    /// The image is taken as it is: it comes from a record, with its digest.
+    #[value(skip)]
+    AsGiven,
+}
+
 impl Deploy {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         check_name(&self.stack)?;
-        anyhow::ensure!(
-            ["always", "changed", "never"].contains(&self.resolve_image.as_str()),
-            "Invalid option {} for flag --resolve-image",
-            self.resolve_image
-        );
+        let resolve = Resolve::from_str(&self.resolve_image, false)
+            .map_err(|_| anyhow::anyhow!("Invalid option {} for flag --resolve-image", self.resolve_image))?;
         anyhow::ensure!(!self.files.compose_file.is_empty(), "Please specify a Compose file (with --compose-file)");
         let stack = load(&self.files, &self.stack)?;
         stack.warnings.iter().for_each(|w| tell(w));
+        let deployment = Deployment::begin(ctx, &self.stack, resolve, self.with_registry_auth).await?;
+        if self.prune {
+            deployment.prune(&wishes(&stack, None)?).await?;
+        }
+        let known = objects::make(ctx, &stack).await?;
+        let sent = deployment.run(wishes(&stack, Some(&known))?, self.detach, self.quiet).await?;
+        self.remember(ctx, &stack, &known, sent).await
+    }
+
+    /// Writes the deploy down, and lets go of what no way back needs any more.
+    async fn remember(&self, ctx: &Ctx, stack: &Stack, known: &Known, sent: Vec<ServiceSpec>) -> Done {
+        let names = objects::network_names(ctx).await?;
+        let own = |(name, object): (&String, &StackObject<model::NetworkSpec>)| {
+            object.own().map(|spec| (name.clone(), objects::network_body(spec)))
+        };
+        let record = Record {
+            what: format!("deploy {}", self.files.compose_file.join(" ")),
+            services: sent.into_iter().map(|s| (s.name.clone(), objects::with_names(s, &names))).collect(),
+            networks: stack.networks.iter().filter_map(own).collect(),
+            ..Record::default()
+        };
+        let records = history::keep(ctx, &self.stack, record).await?;
+        for kind in [Kind::Secret, Kind::Config] {
+            let kept = history::needed(ctx, &records, kind).await?;
+            objects::sweep(ctx, &self.stack, known, kind, &kept).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A service as it shall be, and what it waits for when it is made.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    /// Its whole name.
+    pub(super) name: String,
+    pub(super) spec: ServiceSpec,
+    pub(super) waits: Vec<Gate>,
+}
+
+/// The file's services. Without `known`, their networks, secrets and configs are left out.
+pub(super) fn wishes(stack: &Stack, known: Option<&Known>) -> anyhow::Result<Vec<Wish>> {
+    let wish = |service: &compose::StackService| {
+        let spec = match known {
+            Some(known) => service.resolve(known).map_err(anyhow::Error::msg)?,
+            None => service.spec.clone(),
+        };
+        let gate = |d: &compose::Dependency| {
+            let other = stack.services.get(&d.service)?;
+            Some(Gate { service: other.spec.name.clone(), condition: d.condition })
+        };
+        let waits = service.depends_on.iter().filter_map(gate).collect();
+        Ok(Wish { name: spec.name.clone(), spec: service_spec_out(&spec), waits })
+    };
+    stack.services.values().map(wish).collect()
+}
+
+/// Makes the services of a stack as they are wished.
+pub(super) struct Deployment<'c> {
+    ctx: &'c Ctx,
+    /// The services that are there.
+    there: BTreeMap<String, Service>,
+    resolve: Resolve,
+    with_auth: bool,
+}
+
+impl<'c> Deployment<'c> {
+    pub(super) async fn begin(ctx: &'c Ctx, stack: &str, resolve: Resolve, with_auth: bool) -> anyhow::Result<Self> {
         let info: Info = ctx.client.get("/info").read().await?;
         anyhow::ensure!(
             info.swarm.control_available,
             "this node is not a swarm manager. Use \"{0} swarm init\" or \"{0} swarm join\" to connect this node to swarm and try again",
             ctx.name
         );
-        let there: Vec<Service> = ctx.client.get("/services").filters(&of_stack(&self.stack)).read().await?;
-        if self.prune {
-            self.prune(ctx, &stack, &there).await?;
-        }
-        let known = objects::make(ctx, &stack).await?;
-        let there: BTreeMap<&str, &Service> = there.iter().map(|s| (s.spec.name.as_str(), s)).collect();
-        let mut deployed = Vec::new();
-        for service in stack.services.values() {
-            let spec = service_spec_out(&service.resolve(&known).map_err(anyhow::Error::msg)?);
-            let name = spec.name.clone();
-            let id = match there.get(name.as_str()) {
-                Some(old) => self.update(ctx, old, spec).await,
-                None => self.create(ctx, &spec).await,
-            };
-            deployed.push((id?, name));
-        }
-        if self.detach {
-            return Ok(());
-        }
-        wait::all(ctx, &deployed, self.quiet).await
+        let there: Vec<Service> = ctx.client.get("/services").filters(&of_stack(stack)).read().await?;
+        let there = there.into_iter().map(|s| (s.spec.name.clone(), s)).collect();
+        Ok(Self { ctx, there, resolve, with_auth })
     }
 
-    async fn prune(&self, ctx: &Ctx, stack: &Stack, there: &[Service]) -> Done {
-        for old in there {
-            if !stack.services.values().any(|s| s.spec.name == old.spec.name) {
-                say_line(&format!("Removing service {}", old.spec.name));
-                ctx.client.delete(format!("/services/{}", old.id)).done().await?;
+    /// Removes the services that are not wished any more.
+    pub(super) async fn prune(&self, wishes: &[Wish]) -> Done {
+        for (name, old) in &self.there {
+            if !wishes.iter().any(|w| w.name == *name) {
+                say_line(&format!("Removing service {name}"));
+                self.ctx.client.delete(format!("/services/{}", old.id)).done().await?;
             }
         }
         Ok(())
     }
 
-    async fn create(&self, ctx: &Ctx, spec: &ServiceSpec) -> anyhow::Result<String> {
-        say_line(&format!("Creating service {}", spec.name));
-        let mut call = ctx.client.post("/services/create");
-        if let Some(auth) = self.auth(spec) {
-            call = call.header("x-registry-auth", &auth);
-        }
-        let made: anyhow::Result<ServiceCreated> = call.json(spec)?.read().await;
-        let made = made.map_err(|e| e.context(format!("failed to create service {}", spec.name)))?;
-        made.warnings.unwrap_or_default().iter().for_each(|w| tell(w));
-        Ok(made.id)
+    /// Makes them, waits unless `detach`, and gives the specs as they were sent.
+    pub(super) async fn run(&self, wishes: Vec<Wish>, detach: bool, quiet: bool) -> anyhow::Result<Vec<ServiceSpec>> {
+        let (gated, free): (Vec<_>, Vec<_>) =
+            wishes.into_iter().partition(|w| !w.waits.is_empty() && !self.there.contains_key(&w.name));
+        wait::Waiter { deployment: self, detach, quiet }.run(self.ctx, free, gated).await
     }
 
-    async fn update(&self, ctx: &Ctx, old: &Service, mut spec: ServiceSpec) -> anyhow::Result<String> {
+    /// Makes one; gives its id and the spec as it was sent.
+    pub(super) async fn apply(&self, wish: &Wish) -> anyhow::Result<(String, ServiceSpec)> {
+        match self.there.get(&wish.name) {
+            Some(old) => self.update(old, wish.spec.clone()).await,
+            None => self.create(wish.spec.clone()).await,
+        }
+    }
+
+    async fn create(&self, mut spec: ServiceSpec) -> anyhow::Result<(String, ServiceSpec)> {
+        say_line(&format!("Creating service {}", spec.name));
+        let auth = self.auth(&spec);
+        if matches!(self.resolve, Resolve::Always | Resolve::Changed) {
+            pin::pin(self.ctx, &mut spec.task_template, auth.as_deref()).await;
+        }
+        let mut call = self.ctx.client.post("/services/create");
+        if let Some(auth) = &auth {
+            call = call.header("x-registry-auth", auth);
+        }
+        let made: anyhow::Result<ServiceCreated> = call.json(&spec)?.read().await;
+        let made = made.map_err(|e| e.context(format!("failed to create service {}", spec.name)))?;
+        made.warnings.unwrap_or_default().iter().for_each(|w| tell(w));
+        Ok((made.id, spec))
+    }
+
+    async fn update(&self, old: &Service, mut spec: ServiceSpec) -> anyhow::Result<(String, ServiceSpec)> {
         say_line(&format!("Updating service {} (id: {})", spec.name, old.id));
         let auth = self.auth(&spec);
-        keep(&mut spec, old);
-        let mut call = ctx.client.post(format!("/services/{}/update", old.id)).query("version", old.version.index);
+        if keep(&mut spec, old, self.resolve) {
+            pin::pin(self.ctx, &mut spec.task_template, auth.as_deref()).await;
+        }
+        let mut call = self.ctx.client.post(format!("/services/{}/update", old.id)).query("version", old.version.index);
         call = match auth {
             Some(auth) => call.header("x-registry-auth", &auth),
             None => call.query("registryAuthFrom", "spec"),
@@ -107,24 +192,32 @@ impl Deploy {
         let done: anyhow::Result<ServiceUpdated> = call.json(&spec)?.read().await;
         let done = done.map_err(|e| e.context(format!("failed to update service {}", spec.name)))?;
         done.warnings.unwrap_or_default().iter().for_each(|w| tell(w));
-        Ok(old.id.clone())
+        Ok((old.id.clone(), spec))
     }
 
     fn auth(&self, spec: &ServiceSpec) -> Option<String> {
         let image = &spec.task_template.container_spec.as_ref()?.image;
-        auth::header_for(image).filter(|_| self.with_registry_auth)
+        if self.with_auth { auth::header_for(self.ctx, image) } else { None }
     }
 }
 
-/// What a further deploy leaves as it is: the resolved image if the file names the same one, and the force counter,
-/// because a change of either would restart every task.
-fn keep(spec: &mut ServiceSpec, old: &Service) {
+/// What a further deploy leaves as it is: the force counter, and the resolved image if the file names the same one,
+/// because a change of either would restart every task. Says whether a registry shall be asked.
+pub(super) fn keep(spec: &mut ServiceSpec, old: &Service, resolve: Resolve) -> bool {
     let before = &old.spec.task_template;
     spec.task_template.force_update = before.force_update;
-    if let (Some(new), Some(was)) = (&mut spec.task_template.container_spec, &before.container_spec)
-        && old.spec.labels.get(LABEL_IMAGE) == Some(&new.image)
-    {
-        new.image.clone_from(&was.image);
+    let (Some(new), Some(was)) = (&mut spec.task_template.container_spec, &before.container_spec) else { return false };
+    let same = old.spec.labels.get(LABEL_IMAGE) == Some(&new.image);
+    match resolve {
+        Resolve::AsGiven => false,
+        Resolve::Always => true,
+        Resolve::Changed if !same => true,
+        Resolve::Changed | Resolve::Never => {
+            if same {
+                new.image.clone_from(&was.image);
+            }
+            false
+        }
     }
 }
 
@@ -139,16 +232,21 @@ mod tests {
             "Labels": {LABEL_IMAGE: "x:1"}, "TaskTemplate": {"ForceUpdate": 3, "ContainerSpec": {"Image": "x:1@sha256:abc"}}
         }}))
         .unwrap();
-        let spec = |image: &str| -> ServiceSpec {
-            let mut spec =
+        let table = [
+            ("x:1", Resolve::Never, "x:1@sha256:abc", false),
+            ("x:2", Resolve::Never, "x:2", false),
+            ("x:1", Resolve::Changed, "x:1@sha256:abc", false),
+            ("x:2", Resolve::Changed, "x:2", true),
+            ("x:1", Resolve::Always, "x:1", true),
+            ("x:1@sha256:old", Resolve::AsGiven, "x:1@sha256:old", false),
+        ];
+        for (image, resolve, wanted, asks) in table {
+            let mut spec: ServiceSpec =
                 wire::engine::lenient::from_value(json!({"TaskTemplate": {"ContainerSpec": {"Image": image}}}))
                     .unwrap();
-            keep(&mut spec, &old);
-            spec
-        };
-        let image = |s: &ServiceSpec| s.task_template.container_spec.as_ref().unwrap().image.clone();
-        assert_eq!(image(&spec("x:1")), "x:1@sha256:abc");
-        assert_eq!(image(&spec("x:2")), "x:2");
-        assert_eq!(spec("x:1").task_template.force_update, 3);
+            assert_eq!(keep(&mut spec, &old, resolve), asks, "{image} {resolve:?}");
+            assert_eq!(spec.task_template.container_spec.unwrap().image, wanted, "{image} {resolve:?}");
+            assert_eq!(spec.task_template.force_update, 3);
+        }
     }
 }

@@ -1,10 +1,14 @@
 //! Stacks: services, networks, secrets and configs that carry one label.
 mod deploy;
+mod diff;
 mod files;
+mod gates;
+mod history;
 mod ls;
 mod objects;
 mod ps;
 mod rm;
+mod versions;
 mod wait;
 
 use super::{noun, verbs};
@@ -19,6 +23,10 @@ verbs! {
     /// Deploy a new stack or update an existing stack
     #[command(alias = "up")]
     Deploy => deploy::Deploy,
+    /// Show what a deploy would change
+    Diff => diff::Diff,
+    /// List what was deployed
+    History => history::History,
     /// List stacks
     #[command(alias = "list")]
     Ls => ls::List,
@@ -27,6 +35,8 @@ verbs! {
     /// Remove one or more stacks
     #[command(aliases = ["remove", "down"])]
     Rm => rm::Remove,
+    /// Bring an earlier deploy of a stack back
+    Rollback => history::Rollback,
     /// List the services in the stack
     Services => ps::Services,
 }

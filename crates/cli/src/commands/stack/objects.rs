@@ -1,89 +1,160 @@
-//! Makes what services need before they can be made: networks, secrets, configs.
+//! What services need before they can be made: networks, secrets, configs. And the way back from ids to names.
 use super::of_stack;
+use super::versions::{Choice, LABEL_CONTENT, LABEL_VERSION_OF, choose, fingerprint, versioned};
 use crate::Ctx;
 use crate::client::is_status;
 use crate::commands::Done;
 use crate::terminal::{say_line, tell};
 use compose::{Names, Stack, StackObject};
 use model::{ConfigId, NetworkSpec, NetworkTarget, SecretId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wire::engine::Base64;
-use wire::engine::config::{Config, ConfigSpec};
 use wire::engine::mount::Driver;
 use wire::engine::network::{Ipam, IpamConfig, Network, NetworkCreate, NetworkCreated};
 use wire::engine::secret::{ObjectCreated, Secret, SecretSpec};
+use wire::engine::service::{ServiceSpec, TaskSpec};
 
-/// The swarm's ids by name.
-#[derive(Default)]
+/// Networks that every node has.
+const PREDEFINED: [&str; 3] = ["host", "bridge", "none"];
+
+/// The beginning of ids that stand for what is not there yet.
+pub(super) const PREVIEW: &str = "preview00000000000000";
+
+/// Id and name of the version in the swarm.
+type Found = (String, String);
+
+/// The swarm's ids by the names of the file.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Known {
-    networks: BTreeMap<String, String>,
-    secrets: BTreeMap<String, String>,
-    configs: BTreeMap<String, String>,
+    pub(super) networks: BTreeMap<String, String>,
+    pub(super) secrets: BTreeMap<String, Found>,
+    pub(super) configs: BTreeMap<String, Found>,
 }
 
 impl Names for Known {
     fn network(&self, name: &str) -> Option<NetworkTarget> {
-        if matches!(name, "host" | "bridge" | "none") {
+        if PREDEFINED.contains(&name) {
             return Some(NetworkTarget::Predefined(name.to_owned()));
         }
         self.networks.get(name)?.parse().ok().map(NetworkTarget::Swarm)
     }
-    fn secret(&self, name: &str) -> Option<SecretId> {
-        self.secrets.get(name)?.parse().ok()
+    fn secret(&self, name: &str) -> Option<(SecretId, String)> {
+        let (id, name) = self.secrets.get(name)?;
+        Some((id.parse().ok()?, name.clone()))
     }
-    fn config(&self, name: &str) -> Option<ConfigId> {
-        self.configs.get(name)?.parse().ok()
+    fn config(&self, name: &str) -> Option<(ConfigId, String)> {
+        let (id, name) = self.configs.get(name)?;
+        Some((id.parse().ok()?, name.clone()))
     }
 }
 
+/// Secrets and configs are one thing to a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Secret,
+    Config,
+}
+
+impl Kind {
+    pub(super) fn noun(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Config => "config",
+        }
+    }
+
+    /// All of the swarm's; a config reads like a secret with data.
+    pub(super) async fn all(self, ctx: &Ctx) -> anyhow::Result<Vec<Secret>> {
+        // The empty prefix keeps everything, also what a plain list does not show.
+        let mut everything = wire::engine::Filters::default();
+        everything.add("name", "");
+        ctx.client.get(format!("/{}s", self.noun())).filters(&everything).read().await
+    }
+}
+
+/// What the file says about one: its name, and its content unless it must be there already.
+pub(super) type Wishes = Vec<(String, Option<SecretSpec>)>;
+
+/// The file's secrets or configs.
+pub(super) fn wishes(stack: &Stack, kind: Kind) -> Wishes {
+    let templating = |name: &str| (!name.is_empty()).then(|| Driver { name: name.to_owned(), ..Driver::default() });
+    let spec = |name: &str, labels: &model::Labels, data: &[u8], with: &str| SecretSpec {
+        name: name.to_owned(),
+        labels: labels.clone(),
+        data: Base64(data.to_vec()),
+        driver: None,
+        templating: templating(with),
+    };
+    match kind {
+        Kind::Secret => {
+            let own =
+                |o: &StackObject<model::SecretSpec>| o.own().map(|s| spec(&s.name, &s.labels, &s.data, &s.templating));
+            stack.secrets.iter().map(|(name, o)| (name.clone(), own(o))).collect()
+        }
+        Kind::Config => {
+            let own =
+                |o: &StackObject<model::ConfigSpec>| o.own().map(|c| spec(&c.name, &c.labels, &c.data, &c.templating));
+            stack.configs.iter().map(|(name, o)| (name.clone(), own(o))).collect()
+        }
+    }
+}
+
+/// The content's fingerprint.
+pub(super) fn fingerprint_of(spec: &SecretSpec) -> String {
+    fingerprint(&spec.name, spec.templating.as_ref().map_or("", |t| &t.name), &spec.data.0)
+}
+
+/// Makes what is missing.
 pub(super) async fn make(ctx: &Ctx, stack: &Stack) -> anyhow::Result<Known> {
-    let mut known = Known::default();
-    networks(ctx, stack, &mut known).await?;
-    secrets(ctx, stack, &mut known).await?;
-    configs(ctx, stack, &mut known).await?;
+    let networks = networks(ctx, stack).await?;
+    let secrets = files(ctx, stack, Kind::Secret).await?;
+    let configs = files(ctx, stack, Kind::Config).await?;
+    Ok(Known { networks, secrets, configs })
+}
+
+async fn networks(ctx: &Ctx, stack: &Stack) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut known = BTreeMap::new();
+    let there = swarm_networks(ctx).await?;
+    for (name, object) in &stack.networks {
+        let id = match object {
+            StackObject::External if PREDEFINED.contains(&name.as_str()) => continue,
+            StackObject::External => external(ctx, name).await?,
+            StackObject::Own(spec) => match there.iter().find(|n| n.name == *name) {
+                Some(found) => found.id.clone(),
+                None => create_network(ctx, &network_body(spec)).await?,
+            },
+        };
+        known.insert(name.clone(), id);
+    }
     Ok(known)
 }
 
-async fn networks(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
+pub(super) async fn swarm_networks(ctx: &Ctx) -> anyhow::Result<Vec<Network>> {
     let there: Vec<Network> = ctx.client.get("/networks").read().await?;
-    let swarm: BTreeMap<&str, &Network> =
-        there.iter().filter(|n| n.scope == "swarm").map(|n| (n.name.as_str(), n)).collect();
-    for (name, object) in &stack.networks {
-        match object {
-            StackObject::External => {
-                if matches!(name.as_str(), "host" | "bridge" | "none") {
-                    continue;
-                }
-                let found = ctx.client.get(format!("/networks/{name}")).query("scope", "").read::<Network>().await;
-                match found {
-                    Ok(n) if n.scope != "swarm" => anyhow::bail!(
-                        "network {name:?} is declared as external, but it is not in the right scope: {:?} instead of \"swarm\"",
-                        n.scope
-                    ),
-                    Ok(n) => known.networks.insert(name.clone(), n.id),
-                    Err(e) if is_status(&e, 404) => anyhow::bail!(
-                        "network {name:?} is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed"
-                    ),
-                    Err(e) => return Err(e),
-                };
-            }
-            StackObject::Own(spec) => {
-                if let Some(found) = swarm.get(name.as_str()) {
-                    known.networks.insert(name.clone(), found.id.clone());
-                    continue;
-                }
-                say_line(&format!("Creating network {name}"));
-                let made: anyhow::Result<NetworkCreated> =
-                    ctx.client.post("/networks/create").json(&network_body(spec))?.read().await;
-                let made = made.map_err(|e| e.context(format!("failed to create network {name}")))?;
-                known.networks.insert(name.clone(), made.id);
-            }
-        }
-    }
-    Ok(())
+    Ok(there.into_iter().filter(|n| n.scope == "swarm").collect())
 }
 
-fn network_body(spec: &NetworkSpec) -> NetworkCreate {
+async fn external(ctx: &Ctx, name: &str) -> anyhow::Result<String> {
+    match ctx.client.get(format!("/networks/{name}")).query("scope", "").read::<Network>().await {
+        Ok(n) if n.scope != "swarm" => anyhow::bail!(
+            "network {name:?} is declared as external, but it is not in the right scope: {:?} instead of \"swarm\"",
+            n.scope
+        ),
+        Ok(n) => Ok(n.id),
+        Err(e) if is_status(&e, 404) => anyhow::bail!(
+            "network {name:?} is declared as external, but could not be found. You need to create a swarm-scoped network before the stack is deployed"
+        ),
+        Err(e) => Err(e),
+    }
+}
+
+pub(super) async fn create_network(ctx: &Ctx, body: &NetworkCreate) -> anyhow::Result<String> {
+    say_line(&format!("Creating network {}", body.name));
+    let made: anyhow::Result<NetworkCreated> = ctx.client.post("/networks/create").json(body)?.read().await;
+    Ok(made.map_err(|e| e.context(format!("failed to create network {}", body.name)))?.id)
+}
+
+pub(super) fn network_body(spec: &NetworkSpec) -> NetworkCreate {
     let text = |v: &Option<model::Subnet>| v.map(|s| s.to_string()).unwrap_or_default();
     let config: Vec<IpamConfig> = spec
         .ipam
@@ -111,106 +182,148 @@ fn network_body(spec: &NetworkSpec) -> NetworkCreate {
     }
 }
 
-fn templating(name: &str) -> Option<Driver> {
-    (!name.is_empty()).then(|| Driver { name: name.to_owned(), ..Driver::default() })
+async fn files(ctx: &Ctx, stack: &Stack, kind: Kind) -> anyhow::Result<BTreeMap<String, Found>> {
+    let mut known = BTreeMap::new();
+    let wishes = wishes(stack, kind);
+    if wishes.is_empty() {
+        return Ok(known);
+    }
+    let noun = kind.noun();
+    let there = kind.all(ctx).await?;
+    for (name, wish) in wishes {
+        let found = match wish {
+            None => match there.iter().find(|o| o.spec.name == name) {
+                Some(found) => (found.id.clone(), name.clone()),
+                None => anyhow::bail!("{noun} not found: {name}"),
+            },
+            Some(spec) => file(ctx, kind, spec, stack.named.contains(&name), &there).await?,
+        };
+        known.insert(name, found);
+    }
+    Ok(known)
 }
 
-async fn secrets(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
-    if stack.secrets.is_empty() {
-        return Ok(());
-    }
-    let there: Vec<Secret> = ctx.client.get("/secrets").read().await?;
-    let there: BTreeMap<&str, &Secret> = there.iter().map(|s| (s.spec.name.as_str(), s)).collect();
-    for (name, object) in &stack.secrets {
-        let id = match (object, there.get(name.as_str())) {
-            (StackObject::External, Some(found)) => found.id.clone(),
-            (StackObject::External, None) => anyhow::bail!("secret not found: {name}"),
-            (StackObject::Own(spec), found) => {
-                let body = SecretSpec {
-                    name: spec.name.clone(),
-                    labels: spec.labels.clone(),
-                    data: Base64(spec.data.clone()),
-                    driver: None,
-                    templating: templating(&spec.templating),
-                };
-                match found {
-                    // Data cannot change; the engine says so if it would.
-                    Some(found) => {
-                        let call = ctx
-                            .client
-                            .post(format!("/secrets/{}/update", found.id))
-                            .query("version", found.version.index);
-                        call.json(&body)?
-                            .done()
-                            .await
-                            .map_err(|e| e.context(format!("failed to update secret {name}")))?;
-                        found.id.clone()
-                    }
-                    None => {
-                        say_line(&format!("Creating secret {name}"));
-                        let made: anyhow::Result<ObjectCreated> =
-                            ctx.client.post("/secrets/create").json(&body)?.read().await;
-                        made.map_err(|e| e.context(format!("failed to create secret {name}")))?.id
-                    }
-                }
+async fn file(ctx: &Ctx, kind: Kind, mut spec: SecretSpec, fixed: bool, there: &[Secret]) -> anyhow::Result<Found> {
+    let noun = kind.noun();
+    let (name, fingerprint) = (spec.name.clone(), fingerprint_of(&spec));
+    spec.labels.insert(LABEL_CONTENT.to_owned(), fingerprint.clone());
+    match choose(&name, &fingerprint, fixed, there) {
+        Choice::Use(found) => {
+            spec.name.clone_from(&found.spec.name);
+            if found.spec.name != name {
+                spec.labels.insert(LABEL_VERSION_OF.to_owned(), name);
             }
-        };
-        known.secrets.insert(name.clone(), id);
+            if found.spec.labels != spec.labels {
+                update(ctx, kind, found, &spec).await?;
+            }
+            Ok((found.id.clone(), spec.name))
+        }
+        Choice::Ask(found) => match update(ctx, kind, found, &spec).await {
+            Ok(()) => Ok((found.id.clone(), name)),
+            Err(e) if !fixed && e.to_string().contains("only updates to Labels are allowed") => {
+                create(ctx, kind, spec, &versioned(&name, &fingerprint)).await
+            }
+            Err(e) if fixed => Err(e.context(format!(
+                "failed to update {noun} {name}: its content cannot change under a name of its own; remove \"name\" from \
+                 the file, or give another one"
+            ))),
+            Err(e) => Err(e.context(format!("failed to update {noun} {name}"))),
+        },
+        Choice::Create(version) => create(ctx, kind, spec, &version).await,
+    }
+}
+
+async fn update(ctx: &Ctx, kind: Kind, found: &Secret, spec: &SecretSpec) -> Done {
+    let path = format!("/{}s/{}/update", kind.noun(), found.id);
+    ctx.client.post(path).query("version", found.version.index).json(spec)?.done().await
+}
+
+async fn create(ctx: &Ctx, kind: Kind, mut spec: SecretSpec, name: &str) -> anyhow::Result<Found> {
+    let noun = kind.noun();
+    if spec.name != name {
+        spec.labels.insert(LABEL_VERSION_OF.to_owned(), spec.name.clone());
+    }
+    name.clone_into(&mut spec.name);
+    say_line(&format!("Creating {noun} {name}"));
+    let made: anyhow::Result<ObjectCreated> = ctx.client.post(format!("/{noun}s/create")).json(&spec)?.read().await;
+    let made = made.map_err(|e| e.context(format!("failed to create {noun} {name}")))?;
+    Ok((made.id, name.to_owned()))
+}
+
+/// Networks by id, for specs that shall be read by people or kept.
+pub(super) async fn network_names(ctx: &Ctx) -> anyhow::Result<BTreeMap<String, String>> {
+    Ok(swarm_networks(ctx).await?.into_iter().map(|n| (n.id, n.name)).collect())
+}
+
+/// A spec with names in the place of ids.
+pub(super) fn with_names(mut spec: ServiceSpec, networks: &BTreeMap<String, String>) -> ServiceSpec {
+    for used in &mut spec.task_template.networks {
+        if let Some(name) = networks.get(&used.target) {
+            used.target.clone_from(name);
+        }
+    }
+    let container = spec.task_template.container_spec.get_or_insert_default();
+    container.secrets.iter_mut().for_each(|s| s.secret_id.clear());
+    container.configs.iter_mut().for_each(|c| c.config_id.clear());
+    spec
+}
+
+/// A spec with ids in the place of names.
+pub(super) fn with_ids(mut spec: ServiceSpec, known: &Known) -> anyhow::Result<ServiceSpec> {
+    for used in &mut spec.task_template.networks {
+        if !PREDEFINED.contains(&used.target.as_str()) {
+            let id = known.networks.get(&used.target);
+            used.target.clone_from(id.ok_or_else(|| anyhow::anyhow!("network {} not found", used.target))?);
+        }
+    }
+    let container = spec.task_template.container_spec.get_or_insert_default();
+    let gone = |noun: &str, name: &str| anyhow::anyhow!("{noun} {name} is gone: it was removed since that deploy");
+    for used in &mut container.secrets {
+        let (id, _) = known.secrets.get(&used.secret_name).ok_or_else(|| gone("secret", &used.secret_name))?;
+        used.secret_id.clone_from(id);
+    }
+    for used in &mut container.configs {
+        let (id, _) = known.configs.get(&used.config_name).ok_or_else(|| gone("config", &used.config_name))?;
+        used.config_id.clone_from(id);
+    }
+    Ok(spec)
+}
+
+/// The names of the secrets or configs that a task uses.
+pub(super) fn used_by(task: &TaskSpec, kind: Kind) -> Vec<String> {
+    let Some(container) = &task.container_spec else { return Vec::new() };
+    match kind {
+        Kind::Secret => container.secrets.iter().map(|s| s.secret_name.clone()).collect(),
+        Kind::Config => container.configs.iter().map(|c| c.config_name.clone()).collect(),
+    }
+}
+
+/// Removes versions that the file once had and nothing needs any more. `kept`: names that a way back needs.
+pub(super) async fn sweep(ctx: &Ctx, stack: &str, known: &Known, kind: Kind, kept: &BTreeSet<String>) -> Done {
+    let now = if kind == Kind::Secret { &known.secrets } else { &known.configs };
+    for object in kind.all(ctx).await? {
+        let labels = &object.spec.labels;
+        let ours =
+            labels.get(compose::LABEL_NAMESPACE).is_some_and(|s| s == stack) && labels.contains_key(LABEL_CONTENT);
+        let current = now.get(super::versions::base(&object));
+        if ours && current.is_some_and(|(id, _)| *id != object.id) && !kept.contains(&object.spec.name) {
+            say_line(&format!("Removing {} {}", kind.noun(), object.spec.name));
+            if let Err(e) = ctx.client.delete(format!("/{}s/{}", kind.noun(), object.id)).done().await {
+                failed(kind.noun(), &object.spec.name, &e);
+            }
+        }
     }
     Ok(())
 }
 
-async fn configs(ctx: &Ctx, stack: &Stack, known: &mut Known) -> Done {
-    if stack.configs.is_empty() {
-        return Ok(());
-    }
-    let there: Vec<Config> = ctx.client.get("/configs").read().await?;
-    let there: BTreeMap<&str, &Config> = there.iter().map(|c| (c.spec.name.as_str(), c)).collect();
-    for (name, object) in &stack.configs {
-        let id = match (object, there.get(name.as_str())) {
-            (StackObject::External, Some(found)) => found.id.clone(),
-            (StackObject::External, None) => anyhow::bail!("config not found: {name}"),
-            (StackObject::Own(spec), found) => {
-                let body = ConfigSpec {
-                    name: spec.name.clone(),
-                    labels: spec.labels.clone(),
-                    data: Base64(spec.data.clone()),
-                    templating: templating(&spec.templating),
-                };
-                match found {
-                    Some(found) => {
-                        let call = ctx
-                            .client
-                            .post(format!("/configs/{}/update", found.id))
-                            .query("version", found.version.index);
-                        call.json(&body)?
-                            .done()
-                            .await
-                            .map_err(|e| e.context(format!("failed to update config {name}")))?;
-                        found.id.clone()
-                    }
-                    None => {
-                        say_line(&format!("Creating config {name}"));
-                        let made: anyhow::Result<ObjectCreated> =
-                            ctx.client.post("/configs/create").json(&body)?.read().await;
-                        made.map_err(|e| e.context(format!("failed to create config {name}")))?.id
-                    }
-                }
-            }
-        };
-        known.configs.insert(name.clone(), id);
-    }
-    Ok(())
-}
-
-/// Everything of a stack beside its services: kind, path, id, name.
+/// Everything of a stack beside its services: kind, id, name.
 pub(super) async fn of(ctx: &Ctx, stack: &str) -> anyhow::Result<Vec<(&'static str, String, String)>> {
     let filters = of_stack(stack);
     let mut out = Vec::new();
-    let secrets: Vec<Secret> = ctx.client.get("/secrets").filters(&filters).read().await?;
-    out.extend(secrets.into_iter().map(|s| ("secret", s.id, s.spec.name)));
-    let configs: Vec<Config> = ctx.client.get("/configs").filters(&filters).read().await?;
-    out.extend(configs.into_iter().map(|c| ("config", c.id, c.spec.name)));
+    for kind in [Kind::Secret, Kind::Config] {
+        let found: Vec<Secret> = ctx.client.get(format!("/{}s", kind.noun())).filters(&filters).read().await?;
+        out.extend(found.into_iter().map(|o| (kind.noun(), o.id, o.spec.name)));
+    }
     let networks: Vec<Network> = ctx.client.get("/networks").filters(&filters).read().await?;
     let swarm = networks.into_iter().filter(|n| n.scope == "swarm");
     out.extend(swarm.map(|n| ("network", n.id, n.name)));

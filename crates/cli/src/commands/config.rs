@@ -1,23 +1,19 @@
-//! Configs.
-mod create;
-mod inspect;
-mod ls;
-mod rm;
-
+//! `config`.
+use super::blob::{self, Configs};
 use super::{noun, verbs};
 
 verbs! {
     /// What can be done with configs.
     Verb;
     /// Create a config from a file or STDIN
-    Create => create::Create,
+    Create => blob::Create<Configs>,
     /// Display detailed information on one or more configs
-    Inspect => inspect::Inspect,
+    Inspect => blob::Inspect<Configs>,
     /// List configs
     #[command(alias = "list")]
-    Ls => ls::List,
+    Ls => blob::List<Configs>,
     /// Remove one or more configs
     #[command(alias = "remove")]
-    Rm => rm::Remove,
+    Rm => blob::Remove<Configs>,
 }
 noun!(Config, Verb);

@@ -1,23 +1,19 @@
-//! Secrets.
-mod create;
-mod inspect;
-mod ls;
-mod rm;
-
+//! `secret`.
+use super::blob::{self, Secrets};
 use super::{noun, verbs};
 
 verbs! {
     /// What can be done with secrets.
     Verb;
     /// Create a secret from a file or STDIN
-    Create => create::Create,
+    Create => blob::Create<Secrets>,
     /// Display detailed information on one or more secrets
-    Inspect => inspect::Inspect,
+    Inspect => blob::Inspect<Secrets>,
     /// List secrets
     #[command(alias = "list")]
-    Ls => ls::List,
+    Ls => blob::List<Secrets>,
     /// Remove one or more secrets
     #[command(alias = "remove")]
-    Rm => rm::Remove,
+    Rm => blob::Remove<Secrets>,
 }
 noun!(Secret, Verb);
