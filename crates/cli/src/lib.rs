@@ -20,6 +20,13 @@ use config::Config;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+/// What this machine can do itself, without an engine; the binary knows how.
+#[derive(Clone, Copy)]
+pub struct Local {
+    /// Looks for what stands in a swarm's way.
+    pub doctor: fn() -> Vec<wire::engine::diagnosis::Finding>,
+}
+
 /// What every command gets.
 pub(crate) struct Ctx {
     pub(crate) client: Client,
@@ -27,12 +34,13 @@ pub(crate) struct Ctx {
     pub(crate) config: Config,
     /// The chosen context's name.
     pub(crate) context: String,
+    pub(crate) local: Local,
     /// `shoal` or `docker`: how the user calls us.
     pub(crate) name: String,
 }
 
 /// Runs a command line. `args[0]` is the name shown in help: `shoal` or `docker`.
-pub fn main(args: Vec<OsString>) -> ExitCode {
+pub fn main(args: Vec<OsString>, local: Local) -> ExitCode {
     let name = args.first().map_or_else(|| "shoal".to_owned(), |a| a.to_string_lossy().into_owned());
     let cli = match parse(&name, args) {
         Ok(cli) => cli,
@@ -53,7 +61,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         }
     };
     let result = runtime.block_on(async {
-        let ctx = context(&cli, name)?;
+        let ctx = context(&cli, name, local)?;
         cli.command.run(&ctx).await
     });
     // A thread may still wait for a key on stdin; nobody waits for it.
@@ -71,7 +79,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
 }
 
 /// What the flags before the verb, the environment and the user's settings say.
-fn context(cli: &commands::Cli, name: String) -> anyhow::Result<Ctx> {
+fn context(cli: &commands::Cli, name: String, local: Local) -> anyhow::Result<Ctx> {
     let level = cli.log_level.to_lowercase();
     anyhow::ensure!(
         ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"].contains(&level.as_str()),
@@ -84,7 +92,7 @@ fn context(cli: &commands::Cli, name: String) -> anyhow::Result<Ctx> {
     }
     let (target, context) = target(cli, &config)?;
     let debug = cli.debug || matches!(level.as_str(), "debug" | "trace");
-    Ok(Ctx { client: Client::new(target, debug), config, context, name })
+    Ok(Ctx { client: Client::new(target, debug), config, context, local, name })
 }
 
 /// Where the engine is, and the name of the context that says so.

@@ -6,11 +6,14 @@
 pub mod beneath;
 pub mod bpffs;
 pub mod cgroup;
+pub mod clock;
+pub mod icmp;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod netns;
 pub mod nft;
+pub mod offload;
 pub mod overlay;
 pub mod process;
 pub mod pty;

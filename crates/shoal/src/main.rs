@@ -4,9 +4,13 @@
 
 mod backend;
 mod daemon;
+mod doctor;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+/// What the command line can do on this machine when no daemon answers.
+const LOCAL: cli::Local = cli::Local { doctor: doctor::alone };
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().collect();
@@ -19,11 +23,11 @@ fn main() -> ExitCode {
     match called.to_str() {
         Some("dockerd") => daemon::main(with_name("dockerd", rest)),
         Some("docker-machine") => machine::main(with_name("docker-machine", rest)),
-        Some("docker") => cli::main(with_name("docker", rest)),
+        Some("docker") => cli::main(with_name("docker", rest), LOCAL),
         _ => match rest.first().and_then(|a| a.to_str()) {
             Some("daemon") => daemon::main(with_name("shoal daemon", &rest[1..])),
             Some("machine") => machine::main(with_name("shoal machine", &rest[1..])),
-            _ => cli::main(with_name("shoal", rest)),
+            _ => cli::main(with_name("shoal", rest), LOCAL),
         },
     }
 }

@@ -5,6 +5,7 @@
 //! [`wire::Refusal`] with Docker's words. Parsing, conversion, defaults, list filters, framing and hijacking are done
 //! here in `api`; an implementation finds things, does them and says what is.
 pub mod container;
+pub mod diagnosis;
 pub mod image;
 pub mod network;
 pub mod stream;
@@ -13,6 +14,7 @@ pub mod system;
 pub mod volume;
 
 pub use container::*;
+pub use diagnosis::*;
 pub use image::*;
 pub use network::*;
 pub use stream::*;
@@ -47,6 +49,8 @@ pub struct Backends {
     pub nodes: Arc<dyn Nodes>,
     /// Services.
     pub services: Arc<dyn Services>,
+    /// Looking for what is wrong.
+    pub diagnosis: Arc<dyn Diagnosis>,
     /// Tasks.
     pub tasks: Arc<dyn Tasks>,
     /// Secrets.

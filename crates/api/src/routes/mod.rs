@@ -1,6 +1,7 @@
 //! One folder or file per noun.
 mod config;
 mod container;
+mod diagnosis;
 mod exec;
 mod image;
 mod network;
@@ -22,6 +23,7 @@ pub fn router() -> Router<App> {
     Router::new()
         .merge(system::router())
         .merge(container::router())
+        .merge(diagnosis::router())
         .merge(exec::router())
         .merge(image::router())
         .merge(volume::router())

@@ -18,7 +18,7 @@ pub fn router() -> Router<App> {
     Router::new().route("/tasks", get(list)).route("/tasks/{id}", get(inspect)).route("/tasks/{id}/logs", get(logs))
 }
 
-async fn find(app: &App, wanted: &str) -> Result<Arc<Task>, Refusal> {
+pub(super) async fn find(app: &App, wanted: &str) -> Result<Arc<Task>, Refusal> {
     let tasks = app.tasks.list().await?;
     let names: Vec<_> = tasks.into_iter().map(|t| (t.container_name(), t)).collect();
     lookup::find("task", wanted, &names, |(_, t)| t.id.as_str(), |(name, _)| name).map(|(_, t)| t.clone())

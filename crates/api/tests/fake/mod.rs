@@ -66,6 +66,7 @@ impl Fake {
             swarm: f.clone(),
             nodes: f.clone(),
             services: f.clone(),
+            diagnosis: f.clone(),
             tasks: f.clone(),
             secrets: f.clone(),
             configs: f,

@@ -3,6 +3,7 @@ use super::*;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use wire::Refusal;
+use wire::engine::diagnosis::{EchoReport, Finding, NodeFit};
 use wire::engine::swarm::{SwarmInit, SwarmJoin, TlsInfo};
 
 #[async_trait]
@@ -267,5 +268,20 @@ impl Configs for Fake {
     async fn remove(&self, id: &ConfigId) -> Answer<()> {
         self.0.lock().configs.retain(|c| c.id != *id);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Diagnosis for Fake {
+    async fn doctor(&self) -> Answer<Vec<Finding>> {
+        Ok(vec![Finding::good("fake", "fine")])
+    }
+    async fn echo(&self, container: Option<&str>, address: std::net::IpAddr, count: u32) -> Answer<EchoReport> {
+        let from = container.unwrap_or("node").to_owned();
+        Ok(EchoReport { address: address.to_string(), sent: count, times_nanos: vec![1; count as usize], error: from })
+    }
+    async fn explain(&self, _: &Arc<Task>) -> Answer<Vec<NodeFit>> {
+        let nodes = self.0.lock().nodes.clone();
+        Ok(nodes.iter().map(|n| NodeFit { node_id: n.id.to_string(), ..NodeFit::default() }).collect())
     }
 }

@@ -29,6 +29,11 @@ pub(crate) fn is_status(error: &anyhow::Error, status: u16) -> bool {
     error.downcast_ref::<DaemonError>().is_some_and(|e| e.status.as_u16() == status)
 }
 
+/// Whether there was nobody to say no.
+pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<NotReachable>().is_some()
+}
+
 pub(super) fn error_of(status: StatusCode, body: &[u8]) -> DaemonError {
     let message =
         serde_json::from_slice::<ErrorBody>(body).ok().map(|e| e.message).filter(|m| !m.is_empty()).unwrap_or_else(

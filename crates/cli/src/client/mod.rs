@@ -6,7 +6,7 @@ mod hijack;
 mod tls;
 
 pub(crate) use connect::{Host, Target};
-pub(crate) use error::{DaemonError, Exit, is_status};
+pub(crate) use error::{DaemonError, Exit, is_status, is_unreachable};
 pub(crate) use hijack::{Hijacked, demultiplex, demultiplex_body};
 pub(crate) use tls::{Pems, Tls, TlsWish};
 

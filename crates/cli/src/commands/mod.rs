@@ -4,6 +4,7 @@ mod blob;
 mod config;
 mod container;
 mod context;
+mod diagnose;
 mod image;
 mod inspect;
 mod network;
@@ -161,8 +162,12 @@ verbs! {
     Create => container::create::Create,
     /// Inspect changes to files or directories on a container's filesystem
     Diff => container::diff::Diff,
+    /// Examine this machine: ports, MTU, offload, clock, kernel features, control groups
+    Doctor => diagnose::doctor::Doctor,
     /// Get real time events from the server
     Events => system::events::Events,
+    /// Explain why a task, a service or a stack is not as it should be
+    Explain => diagnose::explain::Explain,
     /// Export a container's filesystem as a tar archive
     Export => container::export::Export,
     /// Show the history of an image
@@ -179,6 +184,8 @@ verbs! {
     Logs => container::logs::Logs,
     /// Pause all processes within one or more containers
     Pause => container::lifecycle::Pause,
+    /// Ask whether a service, a task or a node answers
+    Ping => diagnose::ping::Ping,
     /// List port mappings or a specific mapping for the container
     Port => container::port::Port,
     /// Rename a container
@@ -202,8 +209,8 @@ verbs! {
     Stop => container::lifecycle::Stop,
     /// Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE
     Tag => image::tag::Tag,
-    /// Display the running processes of a container
-    Top => container::top::Top,
+    /// Display the whole swarm, or the running processes of a container
+    Top => diagnose::top::Top,
     /// Unpause all processes within one or more containers
     Unpause => container::lifecycle::Unpause,
     /// Update configuration of one or more containers

@@ -72,6 +72,7 @@ impl Attachment {
             target: self.target.clone(),
             aliases: self.aliases.clone(),
             driver_opts: self.driver_opts.clone(),
+            addresses: Vec::new(),
         }
     }
 }

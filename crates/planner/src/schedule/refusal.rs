@@ -25,6 +25,19 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// About one node.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NotAvailable => "is not available for new tasks: down, paused or drained",
+            Self::Resources => "has too little left of what is reserved",
+            Self::Plugin => "lacks the log driver",
+            Self::Constraints => "does not satisfy a placement constraint",
+            Self::Platform => "is of another platform than the image",
+            Self::HostPort => "has another task on the host-mode port",
+            Self::MaxReplicas => "has its max replicas per node",
+        }
+    }
+
     /// Docker's words for `n` nodes.
     fn text(self, n: usize) -> String {
         let nodes = if n == 1 { "1 node".to_owned() } else { format!("{n} nodes") };

@@ -1,6 +1,7 @@
 //! What the doors ask for, answered by the node and the manager: one file per noun.
 mod build;
 mod containers;
+mod diagnosis;
 mod execs;
 mod images;
 mod networks;
@@ -32,6 +33,7 @@ impl Backend {
             swarm: b.clone(),
             nodes: b.clone(),
             services: b.clone(),
+            diagnosis: b.clone(),
             tasks: b.clone(),
             secrets: b.clone(),
             configs: b,

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod container;
 pub mod convert;
+pub mod diagnosis;
 pub mod events;
 pub mod exec;
 pub mod filters;

@@ -229,6 +229,7 @@ shapes! {
         target: String = "Target" omitempty;
         aliases: Vec<String> = "Aliases" omitempty;
         driver_opts: Map = "DriverOpts" omitempty;
+        addresses: Vec<String> = "Addresses" omitempty;
     }
     /// A driver and its options.
     LogDriver { name: String = "Name" omitempty; options: Map = "Options" omitempty; }

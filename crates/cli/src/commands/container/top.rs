@@ -16,6 +16,11 @@ pub(crate) struct Top {
 }
 
 impl Top {
+    /// Of one container.
+    pub(crate) fn of(container: String, options: Vec<String>) -> Self {
+        Self { words: std::iter::once(container).chain(options).collect() }
+    }
+
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let call = ctx.client.get(format!("/containers/{}/top", self.words[0]));
         let top: ContainerTop = call.text("ps_args", &self.words[1..].join(" ")).read().await?;

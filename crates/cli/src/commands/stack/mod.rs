@@ -43,7 +43,7 @@ verbs! {
 noun!(Stack, Verb);
 
 /// Everything of a stack.
-pub(super) fn of_stack(name: &str) -> Filters {
+pub(crate) fn of_stack(name: &str) -> Filters {
     let mut filters = Filters::default();
     filters.add("label", &format!("{}={name}", compose::LABEL_NAMESPACE));
     filters

@@ -181,7 +181,11 @@ fn networks_in(
                 target: resolve(&n.target)?,
                 aliases: n.aliases.clone(),
                 driver_opts: n.driver_opts.clone(),
-                addresses: vec![],
+                addresses: n
+                    .addresses
+                    .iter()
+                    .map(|a| a.parse().map_err(|_| Refusal::invalid(format!("invalid address {a:?} on a network"))))
+                    .collect::<Result<_, _>>()?,
             })
         })
         .collect()
@@ -195,6 +199,7 @@ fn network_attachment_out(n: &model::NetworkAttachmentConfig) -> es::NetworkAtta
         },
         aliases: n.aliases.clone(),
         driver_opts: n.driver_opts.clone(),
+        addresses: n.addresses.iter().map(ToString::to_string).collect(),
     }
 }
 
