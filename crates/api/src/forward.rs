@@ -11,14 +11,14 @@ use http::Method;
 pub enum Destination {
     /// Any manager.
     Manager,
-    /// The node that has this container (as the client names it).
-    ContainerNode(String),
-    /// The node that has this exec.
-    ExecNode(String),
+    /// The node that has this container (as the client names it). The answer is always the other node's, or a refusal.
+    Container(String),
+    /// The node that has this exec. Likewise.
+    Exec(String),
 }
 
-/// Carries a request to another node. The path has no version any more. For `attach` and `exec/start` the answer is made
-/// with [`crate::http::hijack::raw`], or simply by sending the body there and the answer's body back.
+/// Carries a request to another node. The path has no version any more; it is the extension
+/// [`crate::http::ApiVersion`]. For `attach` and `exec/start` the answer is 101, and the bytes are carried on.
 #[async_trait]
 pub trait Forwarder: Send + Sync + 'static {
     /// The other node's answer; `None` when it cannot be reached (then this node answers as Docker's would).
@@ -46,11 +46,11 @@ pub async fn destination(app: &App, method: &Method, path: &str) -> Option<Desti
         }
         "containers" if in_swarm(app) && (!rest.is_empty() || *method == Method::DELETE) => {
             let id = decode(first);
-            app.containers.elsewhere(&id).await.then_some(Destination::ContainerNode(id))
+            app.containers.elsewhere(&id).await.then_some(Destination::Container(id))
         }
         "exec" if in_swarm(app) && !rest.is_empty() => {
             let id = decode(first);
-            app.execs.elsewhere(&id).await.then_some(Destination::ExecNode(id))
+            app.execs.elsewhere(&id).await.then_some(Destination::Exec(id))
         }
         _ => None,
     }
@@ -74,7 +74,7 @@ fn in_swarm(app: &App) -> bool {
 }
 
 /// Resolves `%XX`.
-pub(crate) fn decode(text: &str) -> String {
+pub fn decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let bytes = text.as_bytes();
     let mut i = 0;

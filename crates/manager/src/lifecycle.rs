@@ -365,8 +365,8 @@ impl Manager {
     /// As [`Channel::tunnel`].
     pub async fn node_tunnel(&self, id: u64) -> Result<Tunnel, ChannelError> {
         match self.local_tunnel(id) {
-            Some(stream) => Ok(Tunnel::Local(stream)),
-            None => Ok(Tunnel::Remote(self.inner.channel.tunnel(id).await?)),
+            Some(stream) => Ok(Tunnel::local(stream)),
+            None => Ok(Tunnel::remote(self.inner.channel.tunnel(id).await?)),
         }
     }
 

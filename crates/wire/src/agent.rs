@@ -163,6 +163,21 @@ pub struct TunnelRequest {
     pub uri: String,
 }
 
+/// Where a container of the swarm is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerPlace {
+    /// Its 64-digit id.
+    pub container: String,
+    /// Its name, or its id when only its node knows the name.
+    pub name: String,
+    /// Its node.
+    pub node: NodeId,
+    /// The node's hostname, for people.
+    pub hostname: String,
+    /// Why the node cannot be asked now, if so (`down`).
+    pub unreachable: Option<String>,
+}
+
 /// Work for a node: everything, or what changed. Each carries a number; one that does not follow the last is refused.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Assignments {

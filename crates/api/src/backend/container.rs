@@ -168,7 +168,7 @@ pub trait Containers: Send + Sync + 'static {
     async fn archive_put(&self, id: &str, how: ArchivePut, tar: BodyStream) -> Answer<()>;
     /// Makes an image of it; gives its id (`sha256:…`).
     async fn commit(&self, how: CommitQuery) -> Answer<String>;
-    /// Whether `id` is no container of this node but one of the swarm on another node: then the request is forwarded.
+    /// Whether `id` is no container of this node but may be one of the swarm on another: then the request is forwarded.
     async fn elsewhere(&self, _id: &str) -> bool {
         false
     }
@@ -195,7 +195,7 @@ pub trait Execs: Send + Sync + 'static {
     async fn resize(&self, id: &str, height: u16, width: u16) -> Answer<()>;
     /// How it is. The exit code must be there before the output of [`Self::start`] ends.
     async fn inspect(&self, id: &str) -> Answer<ExecInspect>;
-    /// Whether this exec was made here for a container on another node.
+    /// Whether this exec was not made here but may have been on another node: then the request is forwarded.
     async fn elsewhere(&self, _id: &str) -> bool {
         false
     }

@@ -96,6 +96,7 @@ async fn mark_silent_nodes(d: &Dispatcher) {
                 // It may have been heard while the row was written; then its session writes "ready" again.
                 if present.get(node).is_some_and(|p| p.heard.elapsed() > grace) {
                     present.remove(node);
+                    d.cut_tunnels(node);
                 }
             }
             drop(present);

@@ -150,6 +150,7 @@ impl Dispatcher {
             let _ = open.to.try_send(ToNode::Disconnect { why: why.to_owned(), removed });
             open.end.cancel();
         }
+        self.cut_tunnels(node);
         self.shared.present.lock().remove(node);
         self.move_barrier();
     }

@@ -28,6 +28,9 @@ struct ExecState {
 /// Execs that a container may have at once, running or not.
 const EXECS_MAX: usize = 1024;
 
+/// Digits that an exec's id has in common with its container's.
+pub const EXEC_PREFIX: usize = 16;
+
 impl Containers {
     /// Prepares one; gives its id.
     ///
@@ -54,7 +57,8 @@ impl Containers {
             return Err(Refusal::invalid("no exec command specified"));
         }
         detach_keys(&config.detach_keys)?;
-        let id = clock::random_id();
+        // Begins like its container, so that any node of a swarm can tell where it is.
+        let id = format!("{}{}", &c.id[..EXEC_PREFIX], &clock::random_id()[EXEC_PREFIX..]);
         let text = config.cmd.words().join(" ");
         let exec = Exec { id: id.clone(), container: c.id.clone(), config, state: Mutex::default() };
         {
@@ -85,6 +89,11 @@ impl Containers {
             (Some((_, e)), None) => Ok(e.clone()),
             _ => Err(Refusal::not_found(format!("No such exec instance: {id}"))),
         }
+    }
+
+    /// Whether it was prepared here.
+    pub fn has_exec(&self, id: &str) -> bool {
+        self.exec(id).is_ok()
     }
 
     /// Whether it was prepared with a terminal.

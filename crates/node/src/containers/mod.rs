@@ -23,6 +23,7 @@ mod wiring;
 
 pub use attach::{AttachRequest, Streams};
 pub use create::{CreateRequest, Managed, ManagedFile};
+pub use exec::EXEC_PREFIX;
 pub use list::Listed;
 pub use logs::Lines;
 pub use wiring::OverlayWish;

@@ -199,6 +199,10 @@ impl Containers for Backend {
         self.0.containers.copy_in(id, &how.path, reader(tar), options).await
     }
 
+    async fn elsewhere(&self, id: &str) -> bool {
+        matches!(self.0.containers.resolve(id), Err(e) if e.kind == wire::RefusalKind::NotFound)
+    }
+
     async fn commit(&self, how: CommitQuery) -> Answer<String> {
         let reference = match how.reference.as_str() {
             "" => None,

@@ -27,6 +27,10 @@ impl Execs for Backend {
         self.0.containers.exec_resize(id, height, width).await
     }
 
+    async fn elsewhere(&self, id: &str) -> bool {
+        !self.0.containers.has_exec(id)
+    }
+
     async fn inspect(&self, id: &str) -> Answer<ExecInspect> {
         self.0.containers.exec_inspect(id)
     }

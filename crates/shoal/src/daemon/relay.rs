@@ -1,14 +1,20 @@
 //! Requests between nodes: workers' clients to a manager, and managers to nodes through tunnels.
+//!
+//! A request is carried whole: bodies stream both ways, and a connection that is taken over (`attach`, `exec`) is taken
+//! over at every station, so that half-closing and raw terminals pass through.
 use super::engine::Engine;
 use axum::body::Body;
 use futures::future::BoxFuture;
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Serves HTTP/1.1 requests of another node on a stream, with this node's own API.
 pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -20,11 +26,38 @@ pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin 
             Ok::<_, Infallible>(server.handle(request).await)
         }
     });
-    let connection =
-        hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(io), service);
+    // The asking side never closes its half before an answer: when it does, nobody waits any more.
+    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(io), service);
     if let Err(e) = connection.with_upgrades().await {
         tracing::debug!(error = %e, "a tunnel ended");
     }
+}
+
+/// Sends one request on a stream, and gives the answer as it is to be given to the one who asked: when the other side
+/// takes the connection over, the asker's is taken over too.
+///
+/// # Errors
+/// What breaks the stream before the answer's head.
+pub async fn carry(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    mut request: http::Request<Body>,
+) -> Result<http::Response<Body>, hyper::Error> {
+    let asker = request.extensions_mut().remove::<OnUpgrade>();
+    let mut answer = ask(io, request).await?;
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        answer.headers_mut().remove(header::TRANSFER_ENCODING);
+        answer.headers_mut().remove(header::CONNECTION);
+        return Ok(answer.map(Body::new));
+    }
+    let server = hyper::upgrade::on(&mut answer);
+    tokio::spawn(async move {
+        let Some(asker) = asker else { return };
+        match tokio::try_join!(asker, server) {
+            Ok((asker, server)) => join(TokioIo::new(asker), TokioIo::new(server)).await,
+            Err(e) => tracing::debug!(error = %e, "a connection could not be handed over"),
+        }
+    });
+    Ok(answer.map(|_| Body::empty()))
 }
 
 /// Sends one request on a stream.
@@ -33,11 +66,33 @@ pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin 
 /// What breaks the stream.
 pub async fn ask(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: http::Request<Body>,
+    mut request: http::Request<Body>,
 ) -> Result<http::Response<Incoming>, hyper::Error> {
+    request.headers_mut().entry(header::HOST).or_insert(HeaderValue::from_static("node"));
+    *request.version_mut() = http::Version::HTTP_11;
+    request.extensions_mut().clear();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(io)).await?;
     tokio::spawn(connection.with_upgrades());
     sender.send_request(request).await
+}
+
+/// Both directions of a connection that was taken over. What the asker sends may end first (its half-close is passed on);
+/// when the output ends, all is over.
+async fn join(
+    asker: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    server: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) {
+    let (mut input, mut screen) = tokio::io::split(asker);
+    let (mut output, mut keyboard) = tokio::io::split(server);
+    let typed = AbortOnDropHandle::new(tokio::spawn(async move {
+        if tokio::io::copy(&mut input, &mut keyboard).await.is_ok() {
+            let _ = keyboard.shutdown().await;
+        }
+    }));
+    if tokio::io::copy(&mut output, &mut screen).await.is_ok() {
+        let _ = screen.shutdown().await;
+    }
+    drop(typed);
 }
 
 /// The manager's answer to requests that nodes forward.
@@ -49,6 +104,10 @@ pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::Engi
                 return engine.membership.answer_attachment(request, &peer.node).await;
             }
             let mut request = request.map(Body::new);
+            if request.uri().path().starts_with(super::membership::ELSEWHERE) {
+                let answer = engine.membership.answer_elsewhere(request).await;
+                return answer.map(|b| b.map_err(std::io::Error::other).boxed_unsync());
+            }
             request.extensions_mut().insert(api::Forwarded(true));
             let mut answer = server.handle(request).await;
             // A follower that asked waits until it knows as much.

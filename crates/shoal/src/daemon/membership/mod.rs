@@ -10,6 +10,7 @@
 //! them.
 mod addresses;
 mod attachments;
+mod elsewhere;
 mod joining;
 mod member;
 mod roles;
@@ -17,6 +18,7 @@ mod surroundings;
 mod tunnels;
 
 pub use attachments::ATTACHMENTS;
+pub use elsewhere::ELSEWHERE;
 pub(crate) use tunnels::{REVISION_HEADER, ask_leader};
 
 use super::engine::Engine;

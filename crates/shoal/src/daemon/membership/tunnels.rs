@@ -1,5 +1,6 @@
 //! Requests between nodes: those that only a manager can answer, and those that a manager has for this node.
 use super::Membership;
+use super::elsewhere::versioned;
 use crate::daemon::engine::Engine;
 use crate::daemon::relay;
 use api::{Destination, Forwarder};
@@ -36,6 +37,10 @@ impl Forwarder for Membership {
                 {
                     *request.uri_mut() = uri;
                 }
+                let request = match versioned(request) {
+                    Ok(request) => request,
+                    Err(e) => return Some(api::http::Failure(e).into_response()),
+                };
                 match joined.manager() {
                     Some(manager) => Some(to_leader(&manager, request).await),
                     None => match joined.channel.forward(request, LEADER_WITHIN).await {
@@ -47,7 +52,8 @@ impl Forwarder for Membership {
                     },
                 }
             }
-            Destination::ContainerNode(_) | Destination::ExecNode(_) => None,
+            Destination::Container(wanted) => Some(self.carry_to_container(request, &wanted).await),
+            Destination::Exec(id) => Some(self.carry_to_exec(request, &id).await),
         }
     }
 
