@@ -22,6 +22,8 @@ const BARRIER_WAIT: Duration = Duration::from_secs(3);
 const DRAIN_WAIT: Duration = Duration::from_secs(5);
 /// How often live connections are counted while draining.
 const DRAIN_POLL: Duration = Duration::from_millis(50);
+/// Looks in a row without a live connection before the stop signal.
+const DRAIN_LOOKS: u32 = 2;
 /// Service label that sets the drain time-out (`10s`, `500ms`, `0s`).
 pub const DRAIN_LABEL: &str = "shoal.drain-timeout";
 
@@ -173,8 +175,11 @@ impl Driver {
         if timeout(BARRIER_WAIT, applied.wait_for(|r| *r >= after)).await.is_err() {
             tracing::warn!(task = %self.task.id, revision = after, "not every node has confirmed the drain; stopping all the same");
         }
+        // A connection that was begun just before the last node had applied may still be on its way: one look is not enough.
         let until = Instant::now() + drain;
-        while Instant::now() < until && self.around.executor.live_connections(&self.task).await > 0 {
+        let mut quiet = 0;
+        while Instant::now() < until && quiet < DRAIN_LOOKS {
+            quiet = if self.around.executor.live_connections(&self.task).await > 0 { 0 } else { quiet + 1 };
             sleep(DRAIN_POLL).await;
         }
     }
