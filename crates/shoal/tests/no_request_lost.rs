@@ -11,6 +11,8 @@ use kernel::netns::NetNs;
 use lab::{IMAGE, LAPTOP, TestLab};
 use load::{Load, Manner, Record, Summary, build_server, sum_up};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 const DOOR: &str = "still-1";
@@ -46,10 +48,12 @@ impl Drop for Seat {
 fn stage() -> Stage {
     let lab = TestLab::swarm(&[DOOR, WORKERS[0], WORKERS[1]]);
     let dir = tempfile::tempdir().unwrap();
-    let program = build_server(dir.path());
+    build_server(dir.path());
+    std::fs::write(dir.path().join("serve"), SERVE).unwrap();
+    std::fs::set_permissions(dir.path().join("serve"), std::fs::Permissions::from_mode(0o755)).unwrap();
     for machine in WORKERS {
         for version in ["v1", "v2"] {
-            image(&lab, machine, &program.display().to_string(), version);
+            image(&lab, machine, dir.path(), version);
         }
     }
     lab.on(DOOR, "docker network create -d overlay --attachable inside");
@@ -98,13 +102,20 @@ fn lab_namespace(child: &std::process::Child) -> NetNs {
     }
 }
 
-/// The first process tells the service to end by a file, and waits for it.
-fn image(lab: &TestLab, machine: &str, program: &str, version: &str) {
-    let serve = "trap \"touch /tmp/closing\" TERM; /bin/steady & while kill -0 $! 2>/dev/null; do wait $!; done";
+/// The first process: it passes the wish to end on by a file, and waits for the service.
+const SERVE: &str = "#!/bin/sh
+trap 'touch /tmp/closing' TERM
+/bin/steady &
+while kill -0 $! 2>/dev/null; do wait $!; done
+";
+
+/// Puts the service into the image that all tests have.
+fn image(lab: &TestLab, machine: &str, dir: &Path, version: &str) {
     let container = lab.on(machine, &format!("docker create {IMAGE} true"));
-    lab.on(machine, &format!("docker cp {program} {container}:/bin/steady"));
-    let change = format!("--change 'CMD [\"sh\", \"-c\", \"{}\"]'", serve.replace('"', "\\\\\""));
-    let change = format!("--change 'ENV VERSION={version}' {change}");
+    for program in ["steady", "serve"] {
+        lab.on(machine, &format!("docker cp {}/{program} {container}:/bin/{program}", dir.display()));
+    }
+    let change = format!("--change 'CMD [\"/bin/serve\"]' --change 'ENV VERSION={version}'");
     lab.on(machine, &format!("docker commit {change} {container} steady:{version}"));
     lab.on(machine, &format!("docker rm {container}"));
 }

@@ -11,10 +11,10 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::routing::{get, post};
 use model::NetworkTarget;
-use wire::Refusal;
 use wire::engine::convert;
 use wire::engine::lenient;
 use wire::engine::network::{Network, NetworkConnect, NetworkCreate, NetworkCreated, NetworkDisconnect};
+use wire::{Refusal, RefusalKind};
 
 pub fn router() -> Router<App> {
     Router::new()
@@ -168,7 +168,11 @@ async fn resolved(app: &App, id: &str) -> Result<String, Failure> {
 
 async fn connect(State(app): Here, Path(id): Path<String>, request: Request) -> Reply {
     let wish: NetworkConnect = body::json(request.into_body()).await?;
-    let id = resolved(&app, &id).await?;
+    let id = match resolved(&app, &id).await {
+        // A worker knows the overlays that its containers are on; of others its managers know.
+        Err(Failure(e)) if e.kind == RefusalKind::NotFound && app.system.swarm_role() == SwarmRole::Worker => id,
+        known => known?,
+    };
     app.networks.connect(&id, &wish.container, wish.endpoint_config.unwrap_or_default()).await?;
     ok()
 }

@@ -294,7 +294,7 @@ impl Containers {
         }
         let networks = &self.inner.base.networks;
         let local = networks.local(network);
-        let name = match &local {
+        let mut name = match &local {
             Ok(n) => n.spec.name.clone(),
             Err(_) => {
                 let directory = networks.directory();
@@ -330,7 +330,9 @@ impl Containers {
             Err(unknown) => {
                 let attacher = self.inner.attacher.read().clone().ok_or_else(|| unknown.clone())?;
                 let place = attacher.attach(network, &c.id, names_on(&record, &wish), fixed_addresses(&wish)).await?;
-                self.join_overlay(&record, place.ok_or(unknown)?).await?;
+                let place = place.ok_or(unknown)?;
+                name.clone_from(&place.attrs.name);
+                self.join_overlay(&record, place).await?;
             }
         }
         c.record.write().networks.insert(name.clone(), wish);

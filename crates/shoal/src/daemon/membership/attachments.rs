@@ -59,11 +59,10 @@ enum AttachmentCall {
 }
 
 async fn attach_on(manager: &Manager, request: AttachRequest) -> Result<Option<OverlayWish>, Refusal> {
-    let tables = manager.control().tables();
-    let wanted = request.network.clone();
-    if !tables.networks().any(|n| n.spec.name == wanted || n.id.as_str() == wanted) {
-        return Ok(None);
-    }
+    match manager.control().find_network(&request.network) {
+        Err(e) if e.kind == wire::RefusalKind::NotFound => return Ok(None),
+        found => found?,
+    };
     let names = request.names.clone();
     let task = manager.control().attach_container(request).await?;
     let tables = manager.control().tables();
