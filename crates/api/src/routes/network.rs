@@ -170,7 +170,11 @@ async fn connect(State(app): Here, Path(id): Path<String>, request: Request) -> 
     let wish: NetworkConnect = body::json(request.into_body()).await?;
     let id = match resolved(&app, &id).await {
         // A worker knows the overlays that its containers are on; of others its managers know.
-        Err(Failure(e)) if e.kind == RefusalKind::NotFound && app.system.swarm_role() == SwarmRole::Worker => id,
+        Err(Failure(e))
+            if e.kind == RefusalKind::NotFound && app.system.swarm_role() == crate::backend::SwarmRole::Worker =>
+        {
+            id
+        }
         known => known?,
     };
     app.networks.connect(&id, &wish.container, wish.endpoint_config.unwrap_or_default()).await?;
