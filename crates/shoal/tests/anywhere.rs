@@ -272,7 +272,8 @@ fn plain_containers_of_any_node_meet_on_an_overlay() {
     ] {
         for name in names {
             lab.until("they meet by name", SOON, || {
-                let said = lab.say(machine, &format!("docker exec {container} wget -T 3 -qO- http://{name}:8080/"));
+                let said =
+                    lab.say(machine, &format!("docker exec {container} timeout 3 wget -qO- http://{name}:8080/"));
                 if said.out.contains("container ") { Ok(()) } else { Err(format!("{container} asks {name}: {said:?}")) }
             });
         }

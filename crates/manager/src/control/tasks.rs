@@ -89,7 +89,10 @@ fn container_id(task: &Task) -> &str {
 fn container_task(tables: &Tables, wanted: &str) -> Result<Arc<Task>, Refusal> {
     let with_container = || tables.tasks().filter(|t| t.node.is_some() && !container_id(t).is_empty());
     let newest = |named: &dyn Fn(&Task) -> bool| {
-        with_container().filter(|t| named(t)).max_by_key(|t| (!t.status.state.is_terminal(), t.status.timestamp)).cloned()
+        with_container()
+            .filter(|t| named(t))
+            .max_by_key(|t| (!t.status.state.is_terminal(), t.status.timestamp))
+            .cloned()
     };
     let slot = |t: &Task| t.slot > 0 && format!("{}.{}", t.service_name, t.slot) == wanted;
     let named = |t: &Task| match &t.spec.attachment {

@@ -167,8 +167,7 @@ fn engine(server: &Server, caller: &Caller, peer: Peer, request: Request<Incomin
             let answer = handler(request, peer.clone());
             async move { Ok::<_, Infallible>(answer.await) }
         });
-        let connection =
-            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(pipe), service);
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(pipe), service);
         if let Some(Err(e)) = hang_up.run_until_cancelled(connection.with_upgrades()).await {
             tracing::debug!("a forwarded request ended: {e}");
         }
