@@ -17,6 +17,14 @@ static __always_inline struct backend *row(struct service *svc, __u32 index)
 	return bpf_map_lookup_elem(&backends, &k);
 }
 
+/* Whether the backends of a service have addresses of this family; all have the same. */
+static __always_inline int speaks(struct service *svc, int v6)
+{
+	struct backend *b = row(svc, 0);
+	int is_v4 = b && !b->addr.w[0] && !b->addr.w[1] && b->addr.w[2] == MAPPED;
+	return b && is_v4 != !!v6;
+}
+
 static __always_inline __s32 load_of(struct backend *b)
 {
 	struct slot *s = bpf_map_lookup_elem(&slots, &b->slot);

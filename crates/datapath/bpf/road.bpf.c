@@ -191,6 +191,9 @@ int from_outside(struct __sk_buff *skb)
 	}
 	if (!bpf_map_lookup_elem(&own_addresses, &p.key.dst))
 		return TC_ACT_UNSPEC;
+	/* Tasks without this family are reached through the socket that holds the port. */
+	if (svc->ready && !speaks(svc, p.v6))
+		return TC_ACT_UNSPEC;
 	return new_flow(skb, &p, svc, svc->vni);
 }
 

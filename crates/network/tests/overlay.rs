@@ -334,3 +334,28 @@ fn a_service_is_balanced_as_it_says_and_a_change_disturbs_nobody() {
     std::io::Read::read_to_string(&mut &held, &mut text).unwrap();
     assert!(text.ends_with(" 10.0.1.9"), "{text}");
 }
+
+#[test]
+fn published_ports_are_served_over_ipv6_too_where_tasks_have_none() {
+    let mut s = Scene::new();
+    for (ns, n) in [(&s.switch.ns, 254u8), (&s.machines[0].ns, 1), (&s.machines[1].ns, 2)] {
+        let name = if n == 254 { "switch" } else { "eth0" };
+        ns.run(|| std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/accept_dad"), "0")).unwrap().unwrap();
+        let n6 = ip(&format!("fd88::{n:x}"));
+        let netlink = kernel::netlink::Netlink::open_in(ns).unwrap();
+        netlink.add_address(netlink.link(name).unwrap().index, n6, 64).unwrap();
+    }
+    let two = s.run(2, 1, true);
+    let three = s.run(3, 2, true);
+    serve(&two, "0.0.0.0:8080", "two");
+    serve(&three, "0.0.0.0:8080", "three");
+    for m in &s.machines {
+        m.block_on(m.net().verify()).unwrap();
+    }
+    s.apply();
+    for at in ["[fd88::1]:4000", "[fd88::2]:4000"] {
+        eventually("the address is usable", || ask(&s.switch.ns, at).is_ok());
+        assert_eq!(answers(&s.switch.ns, at, 8), both(), "{at}");
+        assert!(ask_udp(&s.switch.ns, at).is_ok(), "UDP at {at}");
+    }
+}

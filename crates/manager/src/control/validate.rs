@@ -1,8 +1,8 @@
 //! What a spec must be. Texts are swarmkit's (`manager/controlapi`).
 use super::invalid;
 use model::{
-    Balance, ContainerSpec, EndpointSpec, FileTarget, PublishMode, ResolutionMode, ResourceRequirements, Resources,
-    ServiceMode, ServiceSpec, UpdateConfig,
+    Balance, ContainerSpec, EndpointSpec, FileTarget, Protocol, PublishMode, ResolutionMode, ResourceRequirements,
+    Resources, ServiceMode, ServiceSpec, UpdateConfig,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use wire::Refusal;
@@ -185,6 +185,10 @@ fn endpoint(e: &EndpointSpec) -> Result<(), Refusal> {
         if p.target_port == 0 {
             return Err(invalid("EndpointSpec: target port must be provided"));
         }
+        if p.protocol == Protocol::Sctp && p.publish_mode == PublishMode::Ingress {
+            let text = "EndpointSpec: the routing mesh carries tcp and udp: publish an sctp port with mode=host";
+            return Err(invalid(text));
+        }
         if e.mode == ResolutionMode::DnsRr && p.publish_mode == PublishMode::Ingress {
             return Err(invalid("EndpointSpec: port published with ingress mode can't be used with dnsrr mode"));
         }
@@ -222,5 +226,17 @@ mod tests {
         }
         assert_eq!(go_float(1e-9), "1e-09");
         assert_eq!(go_float(0.0005), "0.0005");
+    }
+    #[test]
+    fn a_port_that_the_mesh_cannot_carry_is_refused() {
+        let port = |publish_mode| model::PortConfig {
+            protocol: Protocol::Sctp,
+            target_port: 80,
+            publish_mode,
+            ..Default::default()
+        };
+        let spec = |mode| EndpointSpec { ports: vec![port(mode)], ..EndpointSpec::default() };
+        assert!(endpoint(&spec(PublishMode::Ingress)).unwrap_err().message.contains("mode=host"));
+        endpoint(&spec(PublishMode::Host)).unwrap();
     }
 }
