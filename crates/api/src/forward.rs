@@ -30,13 +30,16 @@ pub trait Forwarder: Send + Sync + 'static {
     async fn settle(&self, only_leader: bool) -> bool;
 }
 
+/// What a machine does with its own membership; never for another.
+pub const OWN_SWARM_CALLS: [&str; 6] = ["init", "join", "leave", "unlock", "backup", "restore"];
+
 /// Whether a request has to go to another node before it is routed here. (Writes to swarm networks are told apart later,
 /// in `routes/network`, because it takes the body or the network to know.)
 pub async fn destination(app: &App, method: &Method, path: &str) -> Option<Destination> {
     let mut parts = path.trim_start_matches('/').splitn(3, '/');
     let (noun, first, rest) = (parts.next()?, parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     match noun {
-        "swarm" if matches!(first, "init" | "join" | "leave" | "unlock") => None,
+        "swarm" if OWN_SWARM_CALLS.contains(&first) => None,
         "swarm" | "services" | "tasks" | "nodes" | "secrets" | "configs" => {
             let reads = matches!(*method, Method::GET | Method::HEAD) && rest != "logs";
             to_manager(app, !reads).await.then_some(Destination::Manager)

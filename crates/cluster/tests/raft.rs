@@ -67,6 +67,7 @@ async fn a_damaged_file_is_named() {
         transport: Arc::new(Wire { from: "a".into(), wires: Arc::default() }),
         clock: Arc::new(now),
         snapshot_entries: 100,
+        data_key: cluster::ca::DataKey::of([7; 32]),
     };
     let e = cluster::raft::open(options).await.unwrap_err().to_string();
     assert!(e.contains("a.redb") && e.starts_with("the raft log"), "{e}");
@@ -183,6 +184,143 @@ async fn three_managers_survive_the_loss_of_the_leader_and_do_not_mind_its_retur
     tokio::time::sleep(Duration::from_millis(900)).await;
     assert_eq!(leader.leadership().borrow().term, term);
     assert!(leader.is_leader());
+    for s in &stores {
+        s.shutdown().await;
+    }
+}
+
+/// Changes config 0 once more.
+async fn change(store: &cluster::Store, n: u64) {
+    let done = store.update(|tables| {
+        let mut config = (**tables.config(&config_id(0)).unwrap()).clone();
+        config.spec.labels.insert("n".into(), n.to_string());
+        Ok::<_, std::convert::Infallible>((vec![model::StoreAction::Update(config.into())], ()))
+    });
+    done.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twenty_thousand_changes_leave_the_log_and_the_file_small() {
+    // In memory: every change is synced, and the disk is not what is looked at.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = open_with(dir.path(), 1, "a", &Arc::default(), 500).await;
+    store.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&store, Duration::from_secs(2)).await);
+    for n in 0..20 {
+        write(&store, n).await.unwrap();
+    }
+    let size = || std::fs::metadata(dir.path().join("a.redb")).unwrap().len();
+    let (mut longest, mut largest, mut early) = (0, 0, 0);
+    for n in 0..20_000 {
+        change(&store, n).await;
+        if n % 100 == 0 {
+            longest = longest.max(store.raft().log_entries());
+            largest = largest.max(size());
+        }
+        if n == 4_000 {
+            early = largest;
+        }
+    }
+    println!("log: at most {longest} entries; file: at most {largest} bytes, {early} after a fifth");
+    assert!(longest < 2_000, "the log grew to {longest} entries");
+    assert!(largest < 16 << 20, "the file grew to {largest} bytes");
+    assert!(largest <= early * 2, "the file goes on growing: {early}, then {largest}");
+    // What is wished while it runs counts.
+    store.raft().set_snapshot_entries(50);
+    for n in 0..200 {
+        change(&store, n).await;
+    }
+    eventually("the log is shorter", Duration::from_secs(5), || store.raft().log_entries() < 400).await;
+    store.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_was_away_while_the_log_was_cut_catches_up_by_a_snapshot() {
+    let dir = tempfile::tempdir().unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let a = open_with(dir.path(), 1, "a", &wires, 20).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(2)).await);
+    let mut stores = vec![a.clone()];
+    for (id, name) in [(2, "b"), (3, "c")] {
+        stores.push(open_with(dir.path(), id, name, &wires, 20).await);
+        a.raft().add_voter(id, member(name)).await.unwrap();
+    }
+    write(&a, 0).await.unwrap();
+    eventually("c has it", Duration::from_secs(5), || stores[2].revision() == 1).await;
+    wires.cut.lock().unwrap().insert("c".into());
+    for n in 1..200 {
+        write(&a, n).await.unwrap();
+    }
+    eventually("the log is cut", Duration::from_secs(5), || a.raft().log_entries() < 100).await;
+    let watched = stores[2].watch();
+    wires.cut.lock().unwrap().clear();
+    eventually("c has everything", Duration::from_secs(10), || stores[2].tables().configs().count() == 200).await;
+    assert_eq!(stores[2].revision(), a.revision());
+    assert!(watched.len() < 100, "it came entry by entry: {}", watched.len());
+    for s in &stores {
+        s.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_kept_opens_with_its_key_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_with(dir.path(), 1, "a", &Arc::default(), 5).await;
+    store.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&store, Duration::from_secs(2)).await);
+    for n in 0..20 {
+        write(&store, n).await.unwrap();
+    }
+    store.shutdown().await;
+    let bytes = std::fs::read(dir.path().join("a.redb")).unwrap();
+    assert!(!bytes.windows(16).any(|w| w == [7; 16]), "what was written lies open in the file");
+    let options = cluster::raft::RaftOptions {
+        path: dir.path().join("a.redb"),
+        raft_id: 1,
+        transport: Arc::new(Wire { from: "a".into(), wires: Arc::default() }),
+        clock: Arc::new(now),
+        snapshot_entries: 100,
+        data_key: cluster::ca::DataKey::of([8; 32]),
+    };
+    let e = cluster::raft::open(options).await.unwrap_err().to_string();
+    assert!(e.contains("a sealed value cannot be opened"), "{e}");
+}
+
+/// The scenario of the flaw: two survivors with one and the same patience. Each round the leader is cut off; the two
+/// others must find a leader in time, every time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_survivors_never_split_their_votes_for_long() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let names = ["a", "b", "c"];
+    let a = open_with(dir.path(), 1, "a", &wires, 100).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(2)).await);
+    let mut stores = vec![a.clone()];
+    for (id, name) in [(2, "b"), (3, "c")] {
+        stores.push(open_with(dir.path(), id, name, &wires, 100).await);
+        a.raft().add_voter(id, member(name)).await.unwrap();
+    }
+    let mut slowest = Duration::ZERO;
+    for round in 0..12u64 {
+        let led = stores.iter().position(cluster::Store::is_leader).unwrap();
+        wires.cut.lock().unwrap().insert(names[led].into());
+        let begin = Instant::now();
+        let survivors: Vec<_> = (0..3).filter(|i| *i != led).map(|i| stores[i].clone()).collect();
+        eventually("a new leader", Duration::from_secs(8), || survivors.iter().any(cluster::Store::is_leader)).await;
+        let leader = survivors.iter().find(|s| s.is_leader()).unwrap();
+        write(leader, round).await.unwrap();
+        slowest = slowest.max(begin.elapsed());
+        eventually("the old one steps down", Duration::from_secs(5), || !stores[led].is_leader()).await;
+        wires.cut.lock().unwrap().clear();
+        for s in &stores {
+            eventually("all know it", Duration::from_secs(5), || s.tables().configs().count() as u64 == round + 1)
+                .await;
+        }
+    }
+    println!("the slowest of twelve elections, with the first write: {slowest:?}");
+    assert!(slowest < Duration::from_millis(2500), "{slowest:?}");
     for s in &stores {
         s.shutdown().await;
     }

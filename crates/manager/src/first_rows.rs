@@ -1,7 +1,7 @@
 //! The rows that a new swarm begins with: the swarm itself, its first node, the routing mesh's network.
 use crate::clock;
 use crate::options::{InitOptions, Place};
-use cluster::ca::{JoinToken, Peer, crypto};
+use cluster::ca::{JoinToken, Peer, UnlockKey, crypto};
 use model::{
     Cluster, ManagerStatus, Network, NetworkSpec, Node, NodeRole, NodeSpec, NodeState, NodeStatus, StoreAction, Tables,
 };
@@ -52,6 +52,8 @@ impl FirstRows<'_> {
             subnet_size: o.subnet_size,
             data_path_port: o.data_path_port,
             removed_nodes: Default::default(),
+            unlock_key: o.spec.autolock.then(|| UnlockKey::fresh().to_string()),
+            rotation: None,
         }
     }
 

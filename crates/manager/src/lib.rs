@@ -8,6 +8,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backup;
 mod clock;
 pub mod control;
 mod dispatcher;

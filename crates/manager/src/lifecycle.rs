@@ -1,4 +1,5 @@
 //! A manager's beginning and end.
+use crate::backup::{self, Backup};
 use crate::clock;
 use crate::control::Control;
 use crate::dispatcher::{Dispatcher, NodeReport, Tunnel};
@@ -8,11 +9,12 @@ use crate::members;
 use crate::options::{InitError, InitOptions, Place, certificates, raft_file};
 use crate::server::{self, EngineHandler, Server};
 use cluster::Store;
-use cluster::ca::{Credentials, Peer, RootCa, crypto};
+use cluster::ca::{Credentials, KeyRing, Peer, RootCa, UnlockKey, crypto};
 use cluster::channel::{Channel, ChannelError, PeerTransport, Session};
 use cluster::raft::{self, Member, RaftOptions};
-use model::{ClusterId, NodeId, NodeRole};
+use model::{ClusterId, Node, NodeId, NodeRole, StoreAction, Tables};
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +42,7 @@ struct Inner {
     dir: PathBuf,
     place: Place,
     store: Store,
+    ring: KeyRing,
     credentials: Credentials,
     channel: Channel,
     dispatcher: Dispatcher,
@@ -58,8 +61,9 @@ impl Manager {
         let options = options.checked()?;
         if raft::exists(&raft_file(&options.dir)) {
             if options.force_new_cluster {
-                let credentials = Credentials::load(&certificates(&options.dir))?;
-                return Self::force_new(options, Channel::new(credentials, Vec::new())).await;
+                let ring = KeyRing::open(&options.dir, None)?;
+                let credentials = Credentials::load(&certificates(&options.dir), Some(ring.data_key()))?;
+                return Self::force_new(options, ring, Channel::new(credentials, Vec::new())).await;
             }
             return Err(InitError::Exists);
         }
@@ -80,7 +84,8 @@ impl Manager {
         let credentials = Credentials::create(&certificates(&options.dir), &cert, &key, root.cert_pem())?;
         let place = place(&listener, options.listen, options.advertise);
         place.save(&options.dir)?;
-        let store = open_store(&options.dir, &credentials).await?;
+        let ring = KeyRing::open(&options.dir, None)?;
+        let store = open_store(&options.dir, &credentials, &ring).await?;
         let me = Member { node: peer.node.to_string(), addr: place.advertise.to_string() };
         store.raft().initialize(me).await?;
         wait_until_leader(&store).await?;
@@ -98,21 +103,23 @@ impl Manager {
             return Err(InitError::Rows(e.to_string()));
         }
         tracing::info!(node = %peer.node, cluster = %peer.cluster, listen = %place.listen, "a new swarm");
-        Self::run(options.dir.clone(), place, store, Channel::new(credentials, Vec::new()), listener)
+        Ok(Self::run(options.dir.clone(), place, store, ring, Channel::new(credentials, Vec::new()), listener))
     }
 
     /// The manager again, after a restart of the daemon. When its address is not this machine's any more, `own_address`
-    /// says the new one, given the address of another manager if there is one.
+    /// says the new one, given the address of another manager if there is one. `unlock` is needed where it is locked.
     ///
     /// # Errors
     /// See [`InitError`].
     pub async fn open(
         dir: PathBuf,
+        unlock: Option<&UnlockKey>,
         own_address: impl Fn(Option<SocketAddr>) -> Option<IpAddr> + Send,
     ) -> Result<Self, InitError> {
         let mut place = Place::load(&dir)?;
-        let credentials = Credentials::load(&certificates(&dir))?;
-        let store = open_store(&dir, &credentials).await?;
+        let ring = KeyRing::open(&dir, unlock)?;
+        let credentials = Credentials::load(&certificates(&dir), Some(ring.data_key()))?;
+        let store = open_store(&dir, &credentials, &ring).await?;
         if place.has_moved() {
             let me = store.raft().id();
             let other =
@@ -125,13 +132,69 @@ impl Manager {
         }
         let opened = async {
             let listener = server::bind(place.listen).await?;
-            Self::run(dir, place, store.clone(), Channel::new(credentials, Vec::new()), listener)
+            Ok(Self::run(dir, place, store.clone(), ring, Channel::new(credentials, Vec::new()), listener))
         };
         let opened = opened.await;
         if opened.is_err() {
             store.shutdown().await;
         }
         opened
+    }
+
+    /// Whether it opens with the unlock key only.
+    pub fn is_locked(dir: &Path) -> bool {
+        KeyRing::is_locked(dir)
+    }
+
+    /// Everything that this manager knows, to be kept in a safe place: with it a swarm can be had back. It is sealed with
+    /// the unlock key if there is one, and else holds the authority's key in clear.
+    ///
+    /// # Errors
+    /// When the swarm's rows are not known yet.
+    pub fn backup(&self) -> Result<Vec<u8>, Refusal> {
+        let inner = &self.inner;
+        backup::pack(&inner.store, &self.node_id(), &inner.place, inner.ring.unlock_key().as_deref())
+    }
+
+    /// A swarm out of a backup, on a machine that is in none: with its services, networks and secrets, under the id of
+    /// the manager that was backed up, as its only manager.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn restore(
+        dir: PathBuf,
+        bytes: &[u8],
+        unlock: Option<&UnlockKey>,
+        listen: Option<SocketAddr>,
+        advertise: impl FnOnce(SocketAddr) -> SocketAddr + Send,
+    ) -> Result<Self, InitError> {
+        if raft::exists(&raft_file(&dir)) {
+            return Err(InitError::Exists);
+        }
+        let backup = backup::unpack(bytes, unlock)?;
+        let listen = listen.unwrap_or(backup.listen);
+        let listener = server::bind(listen).await?;
+        let place = place(&listener, listen, advertise(backup.advertise));
+        let restored = Self::restore_into(&dir, place, backup, listener).await;
+        if restored.is_err() {
+            remove_files(&dir);
+        }
+        restored
+    }
+
+    async fn restore_into(dir: &Path, place: Place, backup: Backup, listener: TcpListener) -> Result<Self, InitError> {
+        let credentials = backup.credentials(&certificates(dir))?;
+        place.save(dir)?;
+        let ring = KeyRing::open(dir, None)?;
+        let me = Member { node: backup.node.to_string(), addr: place.advertise.to_string() };
+        let raft_id = u64::from_be_bytes(crypto::random()) >> 11 | 1;
+        raft::plant(&raft_file(dir), ring.data_key().clone(), raft_id, me, backup.tables).await?;
+        let store = open_store(dir, &credentials, &ring).await?;
+        wait_until_leader(&store).await?;
+        let own = backup.node;
+        let written = store.update(|tables| Ok::<_, Infallible>((only_manager(tables, &own), ())));
+        written.await.map_err(|e| InitError::Rows(e.to_string()))?;
+        Ok(Self::run(dir.to_owned(), place, store, ring, Channel::new(credentials, Vec::new()), listener))
     }
 
     /// Whether there is a manager to open in this directory.
@@ -156,12 +219,13 @@ impl Manager {
         let place = place(&listener, listen, advertise);
         place.save(&dir)?;
         let credentials = channel.credentials().clone();
-        let store = open_store(&dir, &credentials).await?;
+        let ring = KeyRing::open(&dir, None)?;
+        let store = open_store(&dir, &credentials, &ring).await?;
         let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
         let raft_id = store.raft().id();
         let others: Vec<Member> =
             channel.managers().iter().map(|m| Member { node: m.node.to_string(), addr: m.addr.to_string() }).collect();
-        let manager = Self::run(dir, place, store, channel, listener)?;
+        let manager = Self::run(dir, place, store, ring, channel, listener);
         let transport = PeerTransport::new(credentials);
         let deadline = Instant::now() + LEAD_TIMEOUT;
         loop {
@@ -180,35 +244,38 @@ impl Manager {
         Ok(manager)
     }
 
-    /// `swarm init --force-new-cluster` where a manager was until now (it has been shut down): a swarm of one out of what
-    /// it still knows. `channel` is that of the machine's membership.
+    /// `swarm init --force-new-cluster` where this manager was until now: it ends, and the one that is returned goes on
+    /// with what it knew, alone.
     ///
     /// # Errors
     /// See [`InitError`].
-    pub async fn alone(options: InitOptions, channel: Channel) -> Result<Self, InitError> {
-        Self::force_new(options.checked()?, channel).await
+    pub async fn alone(&self, options: InitOptions) -> Result<Self, InitError> {
+        let options = options.checked()?;
+        self.shutdown().await;
+        Self::force_new(options, self.inner.ring.clone(), self.inner.channel.clone()).await
+    }
+
+    /// The key that opens this manager, if it is guarded by one.
+    pub fn unlock_key(&self) -> Option<Arc<UnlockKey>> {
+        self.inner.ring.unlock_key()
     }
 
     /// What this manager still knows, with it as the only manager.
-    async fn force_new(options: InitOptions, channel: Channel) -> Result<Self, InitError> {
+    async fn force_new(options: InitOptions, ring: KeyRing, channel: Channel) -> Result<Self, InitError> {
         let credentials = channel.credentials().clone();
         let listener = server::bind(options.listen).await?;
         let place = place(&listener, options.listen, options.advertise);
         let me = Member { node: credentials.peer().node.to_string(), addr: place.advertise.to_string() };
-        raft::force_sole(&raft_file(&options.dir), me).await?;
+        raft::force_sole(&raft_file(&options.dir), ring.data_key().clone(), me).await?;
         place.save(&options.dir)?;
-        let store = open_store(&options.dir, &credentials).await?;
+        let store = open_store(&options.dir, &credentials, &ring).await?;
         wait_until_leader(&store).await?;
-        Self::run(options.dir, place, store, channel, listener)
+        let written = store.update(|tables| Ok::<_, Infallible>((only_manager(tables, &credentials.peer().node), ())));
+        written.await.map_err(|e| InitError::Rows(e.to_string()))?;
+        Ok(Self::run(options.dir, place, store, ring, channel, listener))
     }
 
-    fn run(
-        dir: PathBuf,
-        place: Place,
-        store: Store,
-        channel: Channel,
-        listener: TcpListener,
-    ) -> Result<Self, InitError> {
+    fn run(dir: PathBuf, place: Place, store: Store, ring: KeyRing, channel: Channel, listener: TcpListener) -> Self {
         let credentials = channel.credentials().clone();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
@@ -223,16 +290,16 @@ impl Manager {
             stop.clone(),
             tasks.clone(),
         );
-        let config = server.tls()?;
-        tasks.spawn(server.clone().accept(listener, config));
+        tasks.spawn(server.clone().accept(listener));
         tasks.spawn(server.clone().watch_removals());
         tasks.spawn(driver::drive(store.clone(), stop.clone()));
         tasks.spawn(members::watch(store.clone(), own.clone(), stop.clone()));
         let me = Member { node: own.to_string(), addr: place.advertise.to_string() };
         let transport = Arc::new(PeerTransport::new(credentials.clone()));
+        tasks.spawn(members::obey_settings(store.clone(), ring.clone(), credentials.clone(), stop.clone()));
         tasks.spawn(members::announce(store.clone(), transport, me, stop.clone()));
-        let inner = Inner { dir, place, store, credentials, channel, dispatcher, control, server, stop, tasks };
-        Ok(Self { inner: Arc::new(inner) })
+        let inner = Inner { dir, place, store, ring, credentials, channel, dispatcher, control, server, stop, tasks };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Ends everything; the state stays on disk.
@@ -255,6 +322,9 @@ impl Manager {
     pub async fn resign(&self) {
         self.shutdown().await;
         remove_raft(&self.inner.dir);
+        if let Err(e) = self.inner.credentials.guard(None) {
+            tracing::error!("the certificate's key is still sealed: {e}");
+        }
     }
 
     /// Before `swarm leave --force`: the others shall go on without this manager, if they can.
@@ -436,7 +506,20 @@ fn place(listener: &TcpListener, listen: SocketAddr, advertise: SocketAddr) -> P
     Place::new(SocketAddr::new(listen.ip(), port), SocketAddr::new(advertise.ip(), advertise_port))
 }
 
-async fn open_store(dir: &Path, credentials: &Credentials) -> Result<Store, InitError> {
+/// The rows of a swarm in which only this one is a manager: the others will find out when they come back.
+fn only_manager(tables: &Tables, own: &NodeId) -> Vec<StoreAction> {
+    let others = tables.nodes().filter(|n| n.id != *own && n.spec.role == NodeRole::Manager);
+    let as_worker = |n: &Arc<Node>| {
+        let mut node = (**n).clone();
+        node.spec.role = NodeRole::Worker;
+        node.role = NodeRole::Worker;
+        node.manager = None;
+        StoreAction::Update(node.into())
+    };
+    others.map(as_worker).collect()
+}
+
+async fn open_store(dir: &Path, credentials: &Credentials, ring: &KeyRing) -> Result<Store, InitError> {
     let options = RaftOptions {
         path: raft_file(dir),
         // Small enough for a JSON number.
@@ -444,6 +527,7 @@ async fn open_store(dir: &Path, credentials: &Credentials) -> Result<Store, Init
         transport: Arc::new(PeerTransport::new(credentials.clone())),
         clock: Arc::new(clock::now),
         snapshot_entries: SNAPSHOT_ENTRIES,
+        data_key: ring.data_key().clone(),
     };
     Ok(raft::open(options).await?)
 }
@@ -464,7 +548,10 @@ fn remove_files(dir: &Path) {
 
 /// What only a manager keeps.
 fn remove_raft(dir: &Path) {
-    removed(dir, [std::fs::remove_file(raft_file(dir)), std::fs::remove_file(dir.join("manager.json"))]);
+    removed(
+        dir,
+        [std::fs::remove_file(raft_file(dir)), std::fs::remove_file(dir.join("manager.json")), KeyRing::forget(dir)],
+    );
 }
 
 fn removed<const N: usize>(dir: &Path, tried: [std::io::Result<()>; N]) {

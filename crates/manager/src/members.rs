@@ -1,5 +1,7 @@
 //! Managers among managers: keeps the rows' `ManagerStatus` as raft has it, and this manager's certificate fresh.
+use crate::control;
 use cluster::Store;
+use cluster::ca::{Credentials, CredentialsError, KeyRing, UnlockKey};
 use cluster::channel::PeerTransport;
 use cluster::raft::Member;
 use cluster::store::UpdateError;
@@ -11,6 +13,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const LOOK: Duration = Duration::from_secs(1);
+/// However rarely snapshots are wished, the log does not grow beyond this.
+const SNAPSHOT_ENTRIES_MAX: u64 = 100_000;
 
 /// Looks while this manager leads.
 pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
@@ -26,6 +30,10 @@ pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
                 tracing::error!("the managers' rows cannot be written: {e}");
             }
             finish_demotions(&store).await;
+            let rotated = store.update(|tables| Ok::<_, Infallible>((control::finish_rotation(tables), ()))).await;
+            if let Err(e @ UpdateError::Refused(_)) = rotated {
+                tracing::error!("the new root cannot be written: {e}");
+            }
             // A manager that comes or goes is shown at once.
             let mut voters = store.raft().watch_voters();
             let _ = tokio::time::timeout(LOOK, voters.changed()).await;
@@ -69,6 +77,44 @@ pub async fn announce(store: Store, transport: Arc<PeerTransport>, me: Member, s
             tokio::select! {
                 () = again => {}
                 changed = voters.changed() => if changed.is_err() { return },
+            }
+        }
+    })
+    .await;
+}
+
+/// One file decides; whatever is done before or after can be read either way.
+fn relock(ring: &KeyRing, credentials: &Credentials, unlock: Option<&UnlockKey>) -> Result<(), CredentialsError> {
+    if unlock.is_some() {
+        credentials.guard(Some(ring.data_key()))?;
+    }
+    ring.relock(unlock)?;
+    if unlock.is_none() {
+        credentials.guard(None)?;
+    }
+    Ok(())
+}
+
+/// Keeps what a manager does by the swarm's settings: the lock of its keys, and when it takes snapshots.
+pub async fn obey_settings(store: Store, ring: KeyRing, credentials: Credentials, stop: CancellationToken) {
+    let mut changes = store.watch_revision();
+    stop.run_until_cancelled(async {
+        loop {
+            changes.borrow_and_update();
+            if let Some(c) = store.tables().cluster().cloned() {
+                store.raft().set_snapshot_entries(c.spec.snapshot_interval.min(SNAPSHOT_ENTRIES_MAX));
+                let wanted: Option<UnlockKey> = c.unlock_key.as_ref().and_then(|k| k.parse().ok());
+                if ring.unlock_key().as_deref() != wanted.as_ref() {
+                    match relock(&ring, &credentials, wanted.as_ref()) {
+                        Ok(()) => {
+                            tracing::info!(locked = wanted.is_some(), "the lock of this manager's keys has changed")
+                        }
+                        Err(e) => tracing::error!("the lock of this manager's keys cannot be changed: {e}"),
+                    }
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
             }
         }
     })

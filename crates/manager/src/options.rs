@@ -1,5 +1,5 @@
 //! What a new swarm is made of, and why it is not made.
-use cluster::ca::{CaError, CredentialsError};
+use cluster::ca::{CaError, CredentialsError, LockError};
 use cluster::raft::OpenError;
 use model::{Availability, ClusterSpec, Subnet};
 use serde::{Deserialize, Serialize};
@@ -77,6 +77,12 @@ pub enum InitError {
     /// Credentials on disk.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
+    /// Keys.
+    #[error(transparent)]
+    Lock(LockError),
+    /// A backup.
+    #[error("the backup cannot be used: {0}")]
+    Backup(String),
     /// The others did not take this manager in.
     #[error("{0}")]
     NotTaken(String),
@@ -85,11 +91,21 @@ pub enum InitError {
     Rows(String),
 }
 
+impl From<LockError> for InitError {
+    fn from(e: LockError) -> Self {
+        Self::Lock(e)
+    }
+}
+
 impl From<InitError> for Refusal {
     fn from(e: InitError) -> Self {
         match e {
             InitError::Options(r) => r,
-            InitError::Exists | InitError::NotTaken(_) => Refusal::unavailable(e.to_string()),
+            InitError::Lock(LockError::WrongKey) => Refusal::unauthorized(e.to_string()),
+            InitError::Lock(LockError::NotAKey) | InitError::Backup(_) => Refusal::invalid(e.to_string()),
+            InitError::Exists | InitError::NotTaken(_) | InitError::Lock(LockError::Locked) => {
+                Refusal::unavailable(e.to_string())
+            }
             _ => Refusal::internal(e.to_string()),
         }
     }

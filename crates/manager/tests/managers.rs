@@ -92,7 +92,7 @@ async fn without_a_majority_nothing_is_decided_and_force_new_cluster_goes_on_alo
     assert!(alone.control().find_network("front").is_ok());
     alone.control().create_network(NetworkSpec { name: "after".into(), ..Default::default() }).await.unwrap();
     alone.shutdown().await;
-    let again = Manager::open(d1.path().to_owned(), |_| None).await.unwrap();
+    let again = Manager::open(d1.path().to_owned(), None, |_| None).await.unwrap();
     eventually("it leads", SOON, || again.store().is_leader()).await;
     assert!(again.control().find_network("after").is_ok());
     again.demolish().await;

@@ -41,7 +41,7 @@ async fn a_new_swarm_has_what_docker_gives_it_and_survives_a_restart() {
         manager.control().create_network(NetworkSpec { name: "front".into(), ..Default::default() }).await.unwrap();
     let (place, own) = (manager.listen_addr(), manager.node_id());
     manager.shutdown().await;
-    let manager = Manager::open(dir.path().to_owned(), |_| None).await.unwrap();
+    let manager = Manager::open(dir.path().to_owned(), None, |_| None).await.unwrap();
     assert_eq!((manager.listen_addr(), manager.node_id()), (place, own));
     eventually("it leads again", SOON, || manager.store().is_leader()).await;
     assert_eq!(manager.control().join_tokens().unwrap(), tokens);
@@ -75,7 +75,7 @@ async fn only_the_right_token_joins() {
     let answer = tried(tokens.worker.clone()).await.unwrap();
     assert_eq!(answer.role, model::NodeRole::Worker);
     let version = manager.control().swarm().unwrap().meta.version;
-    let rotate = manager::control::Rotate { worker_token: true, manager_token: false };
+    let rotate = manager::control::Rotate { worker_token: true, ..Default::default() };
     let spec = manager.control().swarm().unwrap().spec.clone();
     manager.control().update_swarm(version, spec.clone(), rotate).await.unwrap();
     assert!(tried(tokens.worker).await.is_err(), "the old token is of no use any more");

@@ -359,4 +359,37 @@ pub struct Cluster {
     pub data_path_port: u16,
     /// Removed nodes, whose certificates are refused.
     pub removed_nodes: BTreeMap<NodeId, Timestamp>,
+    /// `SWMKEY-1-…`, while managers need it to start.
+    pub unlock_key: Option<String>,
+    /// The root that takes the place of the present one, as soon as every node has a certificate of it.
+    pub rotation: Option<RootRotation>,
+}
+
+/// A change of the root under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootRotation {
+    /// PEM certificate of the new root.
+    pub cert: String,
+    /// PEM key of the new root.
+    pub key: String,
+    /// The new root's key, signed by the present root: PEM.
+    pub cross_signed: String,
+}
+
+impl Cluster {
+    /// The roots that nodes shall trust now: PEM.
+    pub fn trusted(&self) -> String {
+        match &self.rotation {
+            None => self.root_ca_cert.clone(),
+            Some(r) => format!("{}\n{}", self.root_ca_cert.trim_end(), r.cert),
+        }
+    }
+
+    /// The root that signs now: PEM certificate and key.
+    pub fn signer(&self) -> (&str, &str) {
+        match &self.rotation {
+            None => (&self.root_ca_cert, &self.root_ca_key),
+            Some(r) => (&r.cert, &r.key),
+        }
+    }
 }

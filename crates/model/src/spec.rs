@@ -718,6 +718,8 @@ pub struct ClusterSpec {
     pub task_log_driver: Option<LogDriver>,
     /// Managers' keys need an unlock key.
     pub autolock: bool,
+    /// A greater number than before asks for a new root.
+    pub force_rotate: u64,
 }
 
 impl Default for ClusterSpec {
@@ -735,6 +737,7 @@ impl Default for ClusterSpec {
             node_cert_expiry: Duration::from_secs(90 * 24 * 3600),
             task_log_driver: None,
             autolock: false,
+            force_rotate: 0,
         }
     }
 }

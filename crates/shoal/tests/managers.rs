@@ -160,3 +160,332 @@ fn managers_come_and_go() {
     lab.on(THREE, "docker service rm web");
     lab.end();
 }
+
+/// Writes until a manager has taken it; how long that took.
+#[track_caller]
+fn first_write(lab: &TestLab, on: &[&str], name: &str, since: Instant) -> Duration {
+    let mut n = 0;
+    lab.until("a write is accepted", SOON, || {
+        n += 1;
+        let said = lab.say(on[n % on.len()], &format!("echo x | docker config create {name}-{n} -"));
+        if said.ok { Ok(()) } else { Err(said.err) }
+    });
+    since.elapsed()
+}
+
+fn signal_daemon(lab: &TestLab, machine: &str, signal: i32) {
+    let daemon = lab.lab().daemon(machine).unwrap();
+    kernel::process::PidFd::open_started(daemon.pid, daemon.started).unwrap().signal(signal).unwrap();
+}
+
+/// The state of a node as another machine sees it.
+fn becomes(lab: &TestLab, from: &str, node: &str, status: &str, limit: Duration) {
+    lab.until(&format!("{from} sees {node} {status}"), limit, || {
+        let nodes = lab.say(from, "docker node ls --format '{{.Hostname}} {{.Status}}'");
+        if nodes.out.lines().any(|l| l == format!("{node} {status}")) { Ok(()) } else { Err(format!("{nodes:?}")) }
+    });
+}
+
+#[test]
+fn leaders_die_and_work_goes_on() {
+    let lab = TestLab::new(&[ONE, TWO, THREE, WORKER]);
+    make_managers(&lab, &[TWO, THREE]);
+    lab.on(WORKER, &format!("docker swarm join --token {} {}:2377", token(&lab, "worker"), lab.address(ONE)));
+    lab.node_becomes(WORKER, "Ready", SOON);
+    lab.on(ONE, &format!("docker service create -d --name web --mode global --stop-grace-period 1s {IMAGE}"));
+    lab.replicas("web", "4/4", PATIENTLY);
+    let all = [ONE, TWO, THREE, WORKER];
+    let before = runs(&lab, &all, "web");
+    sees(&lab, WORKER, &["m1 Leader", "m2 Reachable", "m3 Reachable", "w1"], SOON);
+
+    // The daemon of the leader is killed, and comes back as a follower.
+    let killed = Instant::now();
+    lab.kill_daemon(ONE);
+    let took = first_write(&lab, &[TWO, THREE, WORKER], "killed", killed);
+    println!("leader killed: first write after {took:?}");
+    assert!(took < LEADER_WITHIN, "{took:?}");
+    lab.lab().start(ONE).unwrap();
+    becomes(&lab, TWO, ONE, "Ready", SOON);
+    for machine in all {
+        lab.until("all are there again", SOON, || {
+            let now = seen(&lab, machine);
+            let leaders = now.iter().filter(|l| l.ends_with(" Leader")).count();
+            let reachable = now.iter().filter(|l| l.ends_with(" Reachable")).count();
+            if (leaders, reachable) == (1, 2) { Ok(()) } else { Err(format!("{machine}: {now:?}")) }
+        });
+    }
+    assert_eq!(runs(&lab, &all, "web"), before, "tasks do not notice who leads");
+
+    // The leader is stopped for a while. Nobody takes it for dead but the other managers, and its word counts no more.
+    let led = leader(&lab, ONE).unwrap();
+    let others: Vec<&str> = all.into_iter().filter(|m| *m != led).collect();
+    let stopped = Instant::now();
+    signal_daemon(&lab, &led, nix::libc::SIGSTOP);
+    let took = first_write(&lab, &others, "stopped", stopped);
+    println!("leader stopped: first write after {took:?}");
+    assert!(took < LEADER_WITHIN, "{took:?}");
+    lab.until("it is shown as unreachable", SOON, || {
+        let now = seen(&lab, others[0]);
+        if now.iter().any(|l| *l == format!("{led} Unreachable")) { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    for node in others.iter().filter(|m| **m != led) {
+        let state = lab.on(others[0], &format!("docker node inspect {node} --format '{{{{.Status.State}}}}'"));
+        assert_eq!(state, "ready", "{node} has found the new leader in time");
+    }
+    signal_daemon(&lab, &led, nix::libc::SIGCONT);
+    becomes(&lab, others[0], &led, "Ready", SOON);
+    let written = lab.on(&led, "docker config ls --format '{{.Name}}'");
+    assert!(written.contains("stopped-"), "it knows what was decided without it: {written}");
+    let other_tasks = |lab: &TestLab| runs(lab, &others, "web");
+    let kept: Vec<String> = other_tasks(&lab);
+    assert!(kept.iter().all(|c| before.contains(c)), "{kept:?} are not all of {before:?}");
+    lab.replicas("web", "4/4", PATIENTLY);
+
+    // A leader that is cut off decides nothing, and takes up what the others have decided.
+    let led = leader(&lab, ONE).unwrap();
+    let others: Vec<&str> = all.into_iter().filter(|m| *m != led).collect();
+    let cut = Instant::now();
+    lab.lab().partition(&[led.clone()]).unwrap();
+    let took = first_write(&lab, &others, "cut", cut);
+    println!("leader cut off: first write after {took:?}");
+    assert!(took < LEADER_WITHIN, "{took:?}");
+    lab.refused(&led, "echo x | docker config create lonely -", "The swarm does not have a leader");
+    lab.lab().heal(&[led.clone()]).unwrap();
+    becomes(&lab, others[0], &led, "Ready", SOON);
+    let written = lab.on(&led, "docker config ls --format '{{.Name}}'");
+    assert!(written.contains("cut-") && !written.contains("lonely"), "{written}");
+    lab.replicas("web", "4/4", PATIENTLY);
+
+    // The leader's machine loses its power.
+    let led = leader(&lab, ONE).unwrap();
+    let others: Vec<&str> = all.into_iter().filter(|m| *m != led).collect();
+    let died = Instant::now();
+    lab.lab().kill(&led).unwrap();
+    let took = first_write(&lab, &others, "power", died);
+    println!("leader without power: first write after {took:?}");
+    assert!(took < LEADER_WITHIN, "{took:?}");
+    becomes(&lab, others[0], &led, "Down", SOON);
+    lab.lab().start(&led).unwrap();
+    becomes(&lab, others[0], &led, "Ready", SOON);
+
+    // All at once.
+    for machine in all {
+        lab.lab().kill(machine).unwrap();
+    }
+    for machine in all {
+        lab.lab().start(machine).unwrap();
+    }
+    for machine in all {
+        becomes(&lab, THREE, machine, "Ready", PATIENTLY);
+    }
+    lab.until("four replicas run again", PATIENTLY, || {
+        let now = runs(&lab, &all, "web").len();
+        if now == 4 { Ok(()) } else { Err(format!("{now}")) }
+    });
+    let written = lab.on(TWO, "docker config ls --format '{{.Name}}'");
+    assert!(["killed-", "stopped-", "cut-", "power-"].iter().all(|n| written.contains(n)), "{written}");
+    lab.end();
+}
+
+#[test]
+fn a_swarm_is_had_back() {
+    let lab = TestLab::new(&[ONE, TWO, THREE]);
+    make_managers(&lab, &[TWO, THREE]);
+    lab.on(ONE, "docker swarm update --snapshot-interval 50");
+    lab.on(ONE, &format!("docker service create -d --name web --mode global --stop-grace-period 1s {IMAGE}"));
+    lab.replicas("web", "3/3", PATIENTLY);
+
+    // One manager is away while the log is cut behind it: it catches up by a snapshot.
+    lab.lab().kill(THREE).unwrap();
+    lab.on(ONE, "for i in $(seq 150); do echo $i | docker config create away$i - > /dev/null || exit 1; done");
+    lab.lab().start(THREE).unwrap();
+    becomes(&lab, ONE, THREE, "Ready", SOON);
+    lab.until("m3 knows everything", SOON, || {
+        let count = lab.say(THREE, "docker config ls -q | wc -l").out;
+        if count == "150" { Ok(()) } else { Err(count) }
+    });
+
+    // A backup, by a follower. What is written after it is not in it.
+    let file = lab.disk(TWO).join("backup");
+    lab.on(TWO, "shoal swarm backup /var/lib/shoal/backup");
+    lab.refused(TWO, "shoal swarm backup /var/lib/shoal/backup", "cannot write");
+    lab.on(ONE, "echo x | docker config create later -");
+
+    // Two of three are lost for good. The third goes on alone, and its task does not notice.
+    let kept = runs(&lab, &[ONE], "web");
+    lab.lab().kill(TWO).unwrap();
+    lab.lab().kill(THREE).unwrap();
+    lab.until("nothing is decided any more", SOON, || {
+        let said = lab.say(ONE, "echo x | docker config create never -");
+        if said.err.contains("The swarm does not have a leader") { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+    lab.refused(ONE, "docker swarm leave", "Doing so may lose the consensus of your cluster.");
+    lab.on(ONE, "docker swarm init --force-new-cluster");
+    sees(&lab, ONE, &["m1 Leader", "m2", "m3"], SOON);
+    lab.on(ONE, "docker config inspect later");
+    assert_eq!(runs(&lab, &[ONE], "web"), kept, "what runs here runs on");
+    // The others come back as workers, by themselves.
+    for machine in [TWO, THREE] {
+        lab.lab().start(machine).unwrap();
+        becomes(&lab, ONE, machine, "Ready", PATIENTLY);
+        lab.until("it is a worker", SOON, || match info(&lab, machine, "ControlAvailable").as_str() {
+            "false" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+    }
+    lab.on(TWO, "docker node promote m2");
+    sees(&lab, ONE, &["m1 Leader", "m2 Reachable", "m3"], SOON);
+
+    // All is lost but the backup.
+    let saved = std::fs::read(&file).unwrap();
+    for machine in [THREE, TWO, ONE] {
+        lab.on(machine, "docker swarm leave --force");
+    }
+    std::fs::write(lab.disk(TWO).join("broken"), &saved[..saved.len() / 2]).unwrap();
+    lab.refused(TWO, "shoal swarm restore /var/lib/shoal/broken", "the backup cannot be used");
+    assert_eq!(info(&lab, TWO, "LocalNodeState"), "inactive");
+    let said = lab.on(TWO, "shoal swarm restore /var/lib/shoal/backup");
+    assert!(said.contains("is now its only manager"), "{said}");
+    lab.refused(TWO, "shoal swarm restore /var/lib/shoal/backup", "This node is already part of a swarm");
+    lab.until("it leads", SOON, || if leader(&lab, TWO).as_deref() == Some(TWO) { Ok(()) } else { Err(String::new()) });
+    assert_eq!(lab.on(TWO, "docker config ls -q | wc -l"), "150");
+    lab.until("its task runs again", PATIENTLY, || {
+        let now = runs(&lab, &[TWO], "web").len();
+        if now == 1 { Ok(()) } else { Err(format!("{now}")) }
+    });
+    // Machines join it with the token that they knew.
+    let token = lab.on(TWO, "docker swarm join-token -q worker");
+    lab.on(THREE, &format!("docker swarm join --token {token} {}:2377", lab.address(TWO)));
+    lab.on(TWO, "docker service rm web");
+    lab.end();
+}
+
+#[test]
+fn keys_and_certificates_change_hands() {
+    let lab = TestLab::new(&[ONE, TWO, WORKER]);
+    make_managers(&lab, &[TWO]);
+    let (worker, manager) = (token(&lab, "worker"), token(&lab, "manager"));
+    let address = lab.address(ONE);
+
+    // Join tokens: the old one is worth nothing, the other role's stays.
+    let fresh = lab.on(TWO, "docker swarm join-token -q --rotate worker");
+    assert_ne!(fresh, worker);
+    assert_eq!(token(&lab, "manager"), manager);
+    lab.refused(
+        WORKER,
+        &format!("docker swarm join --token {worker} {address}:2377"),
+        "A valid join token is necessary to join this cluster",
+    );
+    lab.on(WORKER, &format!("docker swarm join --token {fresh} {address}:2377"));
+    lab.node_becomes(WORKER, "Ready", SOON);
+    lab.on(ONE, "docker swarm join-token -q --rotate manager");
+    assert_ne!(token(&lab, "manager"), manager);
+    lab.on(ONE, "printf hush | docker secret create whisper -");
+    lab.on(
+        ONE,
+        &format!("docker service create -d --name web --mode global --secret whisper --stop-grace-period 1s {IMAGE}"),
+    );
+    lab.replicas("web", "3/3", PATIENTLY);
+
+    // Nothing of the swarm lies open on a manager's disk.
+    let open = |machine: &str, words: &str| lab.say(machine, &format!("grep -rlF -e {words} /var/lib/shoal/swarm")).out;
+    for machine in [ONE, TWO] {
+        assert_eq!(open(machine, "hush"), "", "the secret is on the disk of {machine}");
+        assert_eq!(open(machine, "'PRIVATE KEY'"), "/var/lib/shoal/swarm/certificates/swarm-node.key");
+    }
+    lab.refused(WORKER, "shoal swarm backup /tmp/x", "This node is not a swarm manager");
+    lab.refused(WORKER, "docker swarm unlock-key", "");
+
+    // The lock.
+    lab.refused(ONE, "docker swarm unlock-key", "no unlock key is set");
+    let said = lab.on(ONE, "docker swarm update --autolock");
+    assert!(said.contains("SWMKEY-1-"), "{said}");
+    let key = lab.on(TWO, "docker swarm unlock-key -q");
+    assert!(said.contains(&key));
+    for machine in [ONE, TWO] {
+        lab.until("its keys are locked", SOON, || match open(machine, "'PRIVATE KEY'").as_str() {
+            "" => Ok(()),
+            found => Err(found.to_owned()),
+        });
+    }
+    lab.refused(ONE, "printf %s SWMKEY-1-x | docker swarm unlock", "swarm is not locked");
+    lab.lab().kill(TWO).unwrap();
+    lab.lab().start(TWO).unwrap();
+    assert_eq!(info(&lab, TWO, "LocalNodeState"), "locked");
+    let locked = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.";
+    lab.refused(TWO, "docker node ls", locked);
+    lab.refused(TWO, "docker swarm leave", "Swarm is encrypted and locked. Please unlock it first or use `--force`");
+    let other = "SWMKEY-1-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    lab.refused(
+        TWO,
+        &format!("echo {other} | docker swarm unlock"),
+        "swarm could not be unlocked: invalid key provided",
+    );
+    lab.on(TWO, &format!("echo {key} | docker swarm unlock"));
+    becomes(&lab, TWO, TWO, "Ready", PATIENTLY);
+    sees(&lab, TWO, &["m1 Leader", "m2 Reachable", "w1"], SOON);
+    let next = lab.on(TWO, "docker swarm unlock-key -q --rotate");
+    assert_ne!(next, key);
+    lab.on(ONE, "echo x | docker config create both-know -");
+    lab.lab().kill(TWO).unwrap();
+    lab.lab().start(TWO).unwrap();
+    lab.refused(TWO, &format!("echo {key} | docker swarm unlock"), "invalid key provided");
+    lab.on(TWO, &format!("echo {next} | docker swarm unlock"));
+    becomes(&lab, TWO, TWO, "Ready", PATIENTLY);
+    lab.on(TWO, "docker swarm update --autolock=false");
+    lab.until("the keys are open again", SOON, || match open(TWO, "'PRIVATE KEY'").as_str() {
+        "" => Err("locked".into()),
+        _ => Ok(()),
+    });
+
+    // The root, while everybody works.
+    let root = lab.on(ONE, "docker swarm ca");
+    let before = runs(&lab, &[ONE, WORKER], "web");
+    lab.refused(
+        ONE,
+        "docker swarm ca --rotate --external-ca protocol=cfssl,url=https://ca.test",
+        "external certificate authority",
+    );
+    let said = lab.on(TWO, "docker swarm ca --rotate --quiet");
+    assert!(said.contains("BEGIN CERTIFICATE") && said != root, "{said}");
+    let now = lab.on(ONE, "docker swarm ca");
+    assert_ne!(now, root);
+    for machine in [ONE, TWO, WORKER] {
+        lab.until("it trusts the new root alone", SOON, || {
+            let path = "/var/lib/shoal/swarm/certificates/swarm-root-ca.crt";
+            let trusted = lab.on(machine, &format!("cat {path}"));
+            if trusted.trim() == now.trim() { Ok(()) } else { Err(trusted) }
+        });
+    }
+    lab.refused(
+        WORKER,
+        &format!("docker swarm join --token {fresh} {address}:2377"),
+        "This node is already part of a swarm",
+    );
+    for machine in [ONE, TWO, WORKER] {
+        lab.kill_daemon(machine);
+        lab.lab().start(machine).unwrap();
+    }
+    for machine in [ONE, TWO, WORKER] {
+        becomes(&lab, TWO, machine, "Ready", PATIENTLY);
+    }
+    assert_eq!(runs(&lab, &[ONE, WORKER], "web"), before);
+
+    // A removed node is refused at once, also on the connection that it has.
+    lab.on(ONE, "docker node rm --force w1");
+    lab.until("w1 knows", SOON, || match info(&lab, WORKER, "LocalNodeState").as_str() {
+        "error" => Ok(()),
+        other => Err(other.to_owned()),
+    });
+    assert!(!lab.say(WORKER, "docker node ls").ok);
+    lab.on(WORKER, "docker swarm leave --force");
+    lab.refused(
+        WORKER,
+        &format!("docker swarm join --token {fresh} {address}:2377"),
+        "remote CA does not match fingerprint",
+    );
+    let token = token(&lab, "worker");
+    lab.on(WORKER, &format!("docker swarm join --token {token} {address}:2377"));
+    lab.on(ONE, "docker service rm web");
+    lab.end();
+}

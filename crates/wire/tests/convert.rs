@@ -95,6 +95,9 @@ fn swarm_settings_are_merged_not_replaced() {
     convert::cluster_spec_merge(&mut again, &convert::cluster_spec_out(&base)).unwrap();
     assert_eq!(base, again);
     let rotate = lenient::from_value(json!({"CAConfig":{"ForceRotate":1}})).unwrap();
+    convert::cluster_spec_merge(&mut base, &rotate).unwrap();
+    assert_eq!(base.force_rotate, 1);
+    let rotate = lenient::from_value(json!({"CAConfig":{"SigningCACert":"x"}})).unwrap();
     assert_eq!(convert::cluster_spec_merge(&mut base, &rotate).unwrap_err().kind, RefusalKind::Unimplemented);
 }
 

@@ -36,6 +36,19 @@ pub struct Rotate {
     pub unlock_key: bool,
 }
 
+/// `POST /swarm/restore`.
+#[derive(Clone, Debug, Default)]
+pub struct SwarmRestore {
+    /// What `GET /swarm/backup` gave.
+    pub backup: bytes::Bytes,
+    /// The key of a swarm that was locked; else empty.
+    pub unlock_key: String,
+    /// Where to listen; empty: as before.
+    pub listen_addr: String,
+    /// Where others find the manager; empty: as before, if that is this machine's address.
+    pub advertise_addr: String,
+}
+
 /// The swarm itself.
 #[async_trait]
 pub trait Swarm: Send + Sync + 'static {
@@ -53,6 +66,10 @@ pub trait Swarm: Send + Sync + 'static {
     async fn unlock(&self, key: &str) -> Answer<()>;
     /// The key that unlocks managers; empty without autolock.
     async fn unlock_key(&self) -> Answer<String>;
+    /// Everything that the swarm is, as one file.
+    async fn backup(&self) -> Answer<Vec<u8>>;
+    /// A swarm out of such a file, on a machine that is in none.
+    async fn restore(&self, wish: SwarmRestore) -> Answer<NodeId>;
 }
 
 /// Nodes.

@@ -1,7 +1,7 @@
 //! The swarm itself.
 use crate::app::{App, Here};
-use crate::backend::{Rotate, SwarmRole};
-use crate::http::{Params, Reply, body, json, ok};
+use crate::backend::{Rotate, SwarmRestore, SwarmRole};
+use crate::http::{Params, Reply, answer, body, json, ok};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::routing::{get, post};
@@ -19,8 +19,12 @@ pub fn router() -> Router<App> {
         .route("/swarm/update", post(update))
         .route("/swarm/unlock", post(unlock))
         .route("/swarm/unlockkey", get(unlock_key))
+        .route("/swarm/backup", get(backup))
+        .route("/swarm/restore", post(restore))
 }
 
+/// No backup is longer.
+const BACKUP_BYTES_MAX: usize = 1 << 30;
 const ALREADY: &str =
     "This node is already part of a swarm. Use \"docker swarm leave\" to leave this swarm and join another one.";
 
@@ -83,6 +87,32 @@ async fn unlock(State(app): Here, request: Request) -> Reply {
     let key: UnlockKey = body::json(request.into_body()).await?;
     app.swarm.unlock(&key.unlock_key).await?;
     ok()
+}
+
+/// Not Docker's: see docs/managers.md.
+async fn backup(State(app): Here) -> Reply {
+    app.manager()?;
+    let whole = bytes::Bytes::from(app.swarm.backup().await?);
+    answer::bytes(futures::stream::once(async { Ok(whole) }), "application/octet-stream")
+}
+
+/// Not Docker's: see docs/managers.md.
+async fn restore(State(app): Here, p: Params, request: Request) -> Reply {
+    if app.system.swarm_role() != SwarmRole::Inactive {
+        return Err(Refusal::unavailable(ALREADY).into());
+    }
+    let (parts, body) = request.into_parts();
+    let unlock_key = parts.headers.get("x-unlock-key").and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+    let backup = axum::body::to_bytes(body, BACKUP_BYTES_MAX)
+        .await
+        .map_err(|e| Refusal::invalid(format!("the backup cannot be read: {e}")))?;
+    let wish = SwarmRestore {
+        backup,
+        unlock_key,
+        listen_addr: p.text("listen").to_owned(),
+        advertise_addr: p.text("advertise").to_owned(),
+    };
+    json(&app.swarm.restore(wish).await?.as_str())
 }
 
 async fn unlock_key(State(app): Here) -> Reply {

@@ -24,6 +24,8 @@ impl Swarm for Fake {
             subnet_size: 24,
             data_path_port: 4789,
             removed_nodes: BTreeMap::new(),
+            unlock_key: None,
+            rotation: None,
         }));
         s.nodes.push(Arc::new(Node {
             id: node.clone(),
@@ -82,6 +84,12 @@ impl Swarm for Fake {
     }
     async fn unlock_key(&self) -> Answer<String> {
         Ok(String::new())
+    }
+    async fn backup(&self) -> Answer<Vec<u8>> {
+        Ok(b"all of it".to_vec())
+    }
+    async fn restore(&self, wish: SwarmRestore) -> Answer<NodeId> {
+        Err(Refusal::invalid(format!("the backup cannot be used: {} bytes", wish.backup.len())))
     }
 }
 

@@ -1,9 +1,10 @@
 //! What a node holds of itself: its certificate and key, and the root that it trusts. On disk where Docker has them.
 use super::crypto::{self, CaError, CertFacts, Peer};
-use arc_swap::ArcSwap;
+use super::lock::{self, DataKey, LockError};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use rustls::sign::CertifiedKey;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,6 +12,9 @@ use std::time::{Duration, SystemTime};
 const ROOT: &str = "swarm-root-ca.crt";
 const CERT: &str = "swarm-node.crt";
 const KEY: &str = "swarm-node.key";
+/// How a sealed key begins.
+const SEALED: &str = "shoal-sealed-key:";
+const PLACE: &[u8] = b"node key";
 
 /// Why credentials cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -26,12 +30,16 @@ pub enum CredentialsError {
     /// Their content.
     #[error(transparent)]
     Ca(#[from] CaError),
+    /// The key is sealed.
+    #[error(transparent)]
+    Lock(#[from] LockError),
 }
 
 /// The node's own identity; can be replaced while connections are open (new handshakes take the new one).
 #[derive(Clone)]
 pub struct Credentials {
     current: Arc<ArcSwap<Current>>,
+    guard: Arc<ArcSwapOption<DataKey>>,
     dir: PathBuf,
 }
 
@@ -45,6 +53,7 @@ pub struct Current {
     pub root_pem: String,
     /// PEM of the certificate.
     pub cert_pem: String,
+    key_pem: String,
 }
 
 impl Credentials {
@@ -54,21 +63,37 @@ impl Credentials {
     /// See [`CredentialsError`].
     pub fn create(dir: &Path, cert_pem: &str, key_pem: &str, root_pem: &str) -> Result<Self, CredentialsError> {
         let current = Current::parse(cert_pem, key_pem, root_pem)?;
-        write_all(dir, cert_pem, key_pem, root_pem)?;
-        Ok(Self { current: Arc::new(ArcSwap::from_pointee(current)), dir: dir.to_owned() })
+        let new =
+            Self { current: Arc::new(ArcSwap::from_pointee(current)), guard: Arc::default(), dir: dir.to_owned() };
+        new.write(&new.current())?;
+        Ok(new)
     }
 
-    /// Reads what [`Credentials::create`] has written.
+    /// Reads what [`Credentials::create`] has written; with the manager's data key, if the key is sealed with that.
     ///
     /// # Errors
     /// See [`CredentialsError`].
-    pub fn load(dir: &Path) -> Result<Self, CredentialsError> {
+    pub fn load(dir: &Path, data: Option<&DataKey>) -> Result<Self, CredentialsError> {
         let read = |name: &str| {
             let path = dir.join(name);
             std::fs::read_to_string(&path).map_err(|source| CredentialsError::File { path, source })
         };
-        let current = Current::parse(&read(CERT)?, &read(KEY)?, &read(ROOT)?)?;
-        Ok(Self { current: Arc::new(ArcSwap::from_pointee(current)), dir: dir.to_owned() })
+        let key = read(KEY)?;
+        let (key, guard) = match (key.strip_prefix(SEALED), data) {
+            (None, _) => (key, None),
+            (Some(_), None) => return Err(LockError::Locked.into()),
+            (Some(text), Some(data)) => {
+                let sealed = STANDARD_NO_PAD.decode(text.trim()).map_err(|_| LockError::Damaged)?;
+                let pem = String::from_utf8(data.open(PLACE, &sealed)?).map_err(|_| LockError::Damaged)?;
+                (pem, Some(Arc::new(data.clone())))
+            }
+        };
+        let current = Current::parse(&read(CERT)?, &key, &read(ROOT)?)?;
+        Ok(Self {
+            current: Arc::new(ArcSwap::from_pointee(current)),
+            guard: Arc::new(guard.into()),
+            dir: dir.to_owned(),
+        })
     }
 
     /// Whether there is something to load.
@@ -82,8 +107,33 @@ impl Credentials {
     /// See [`CredentialsError`].
     pub fn replace(&self, cert_pem: &str, key_pem: &str, root_pem: &str) -> Result<(), CredentialsError> {
         let current = Current::parse(cert_pem, key_pem, root_pem)?;
-        write_all(&self.dir, cert_pem, key_pem, root_pem)?;
+        self.write(&current)?;
         self.current.store(Arc::new(current));
+        Ok(())
+    }
+
+    /// Seals the key on disk with the manager's data key, or leaves it open.
+    ///
+    /// # Errors
+    /// See [`CredentialsError`].
+    pub fn guard(&self, data: Option<&DataKey>) -> Result<(), CredentialsError> {
+        self.guard.store(data.cloned().map(Arc::new));
+        self.write(&self.current())
+    }
+
+    /// The key first: a certificate without its key would be of no use, a key without certificate does no harm.
+    fn write(&self, c: &Current) -> Result<(), CredentialsError> {
+        let key = match &*self.guard.load() {
+            Some(data) => {
+                let sealed = data.seal(PLACE, c.key_pem.as_bytes())?;
+                format!("{SEALED}{}\n", STANDARD_NO_PAD.encode(sealed))
+            }
+            None => c.key_pem.clone(),
+        };
+        for (name, text, mode) in [(KEY, &key, 0o600), (ROOT, &c.root_pem, 0o644), (CERT, &c.cert_pem, 0o644)] {
+            let path = self.dir.join(name);
+            lock::write_file(&path, text.as_bytes(), mode).map_err(|source| CredentialsError::File { path, source })?;
+        }
         Ok(())
     }
 
@@ -104,6 +154,12 @@ impl Credentials {
         facts.not_before + life.mul_f64(0.5 + 0.3 * draw.clamp(0.0, 1.0))
     }
 
+    /// Whether it is time, by the clock on the wall, wherever that was set: after that moment, and also when the
+    /// certificate would begin in the future.
+    pub fn renewal_due(&self, draw: f64, now: SystemTime) -> bool {
+        now >= self.renew_at(draw) || now < self.current.load().facts.not_before
+    }
+
     /// How long the certificate still holds.
     pub fn remaining(&self) -> Duration {
         self.current.load().facts.not_after.duration_since(SystemTime::now()).unwrap_or_default()
@@ -122,28 +178,69 @@ impl Current {
         let facts = crypto::read_cert(&chain[0])?;
         crypto::certs_of_pem(root_pem, "the root certificate")?;
         let certified = CertifiedKey::from_der(chain, crypto::key_of_pem(key_pem)?, &crypto::provider())?;
-        Ok(Self { certified: Arc::new(certified), facts, root_pem: root_pem.to_owned(), cert_pem: cert_pem.to_owned() })
+        Ok(Self {
+            certified: Arc::new(certified),
+            facts,
+            root_pem: root_pem.to_owned(),
+            cert_pem: cert_pem.to_owned(),
+            key_pem: key_pem.to_owned(),
+        })
     }
 }
 
-/// The key first: a certificate without its key would be of no use, a key without certificate does no harm.
-fn write_all(dir: &Path, cert: &str, key: &str, root: &str) -> Result<(), CredentialsError> {
-    let file_error = |path: &Path| {
-        let path = path.to_owned();
-        move |source| CredentialsError::File { path, source }
-    };
-    std::fs::create_dir_all(dir).map_err(file_error(dir))?;
-    for (name, text, mode) in [(KEY, key, 0o600), (ROOT, root, 0o644), (CERT, cert, 0o644)] {
-        let path = dir.join(name);
-        let fresh = dir.join(format!("{name}.new"));
-        let write = || -> std::io::Result<()> {
-            let _ = std::fs::remove_file(&fresh);
-            let mut f = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
-            f.write_all(text.as_bytes())?;
-            f.sync_all()?;
-            std::fs::rename(&fresh, &path)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ca::RootCa;
+    use model::{ClusterId, Id, NodeId, NodeRole};
+
+    fn made(dir: &Path, life: Duration) -> Credentials {
+        let (root, _) = RootCa::generate().unwrap();
+        let peer = Peer {
+            node: NodeId::from_random([1; 17]),
+            role: NodeRole::Manager,
+            cluster: ClusterId::from_random([2; 17]),
         };
-        write().map_err(file_error(&path))?;
+        let (key, csr) = crypto::key_and_request().unwrap();
+        Credentials::create(dir, &root.sign(&csr, &peer, life).unwrap(), &key, root.cert_pem()).unwrap()
     }
-    Ok(())
+
+    #[test]
+    fn a_certificate_is_renewed_well_before_its_end_wherever_the_clock_is_set() {
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let dir = tempfile::tempdir().unwrap();
+        let c = made(dir.path(), DAY * 90);
+        let now = SystemTime::now();
+        for draw in [0.0, 0.3, 1.0] {
+            for (at, due) in [
+                (now, false),
+                (now + DAY * 40, false),
+                (now + DAY * 73, true),
+                (now + DAY * 365, true),
+                (now - DAY * 365, true),
+            ] {
+                assert_eq!(c.renewal_due(draw, at), due, "{draw} {:?}", at.duration_since(now));
+            }
+            let left = c.current().facts.not_after.duration_since(c.renew_at(draw)).unwrap();
+            assert!(left > DAY * 17, "only {left:?} are left");
+        }
+        assert!(!c.renewal_due(1.0, now + DAY * 60) && c.renewal_due(0.0, now + DAY * 60), "not all at once");
+    }
+
+    #[test]
+    fn a_sealed_key_is_read_with_the_data_key_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = made(dir.path(), Duration::from_secs(7200));
+        let data = DataKey::fresh();
+        c.guard(Some(&data)).unwrap();
+        let text = std::fs::read_to_string(dir.path().join(KEY)).unwrap();
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+        assert!(matches!(Credentials::load(dir.path(), None), Err(CredentialsError::Lock(LockError::Locked))));
+        let wrong = Credentials::load(dir.path(), Some(&DataKey::fresh())).unwrap_err();
+        assert!(matches!(wrong, CredentialsError::Lock(LockError::Damaged)));
+        let again = Credentials::load(dir.path(), Some(&data)).unwrap();
+        assert_eq!(again.peer(), c.peer());
+        again.guard(None).unwrap();
+        Credentials::load(dir.path(), None).unwrap();
+    }
 }

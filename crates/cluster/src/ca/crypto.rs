@@ -115,12 +115,7 @@ impl RootCa {
     pub fn generate() -> Result<(Self, String), CaError> {
         let key = new_key()?;
         let key_pem = key.serialize_pem();
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, "swarm-ca");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        set_life(&mut params, ROOT_LIFE);
+        let params = root_params();
         let cert = params.self_signed(&key).map_err(CaError::Root)?;
         let cert_pem = cert.pem();
         let issuer = Issuer::from_ca_cert_pem(&cert_pem, key).map_err(CaError::Root)?;
@@ -140,6 +135,17 @@ impl RootCa {
     /// PEM certificate.
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
+    }
+
+    /// The same key as an authority below this one: those who trust only this root trust what the other signs.
+    ///
+    /// # Errors
+    /// See [`CaError`].
+    pub fn cross_sign(&self, other: &RootCa) -> Result<String, CaError> {
+        let mut params = root_params();
+        params.use_authority_key_identifier_extension = true;
+        let cert = params.signed_by(other.issuer.key(), &self.issuer).map_err(CaError::Sign)?;
+        Ok(cert.pem())
     }
 
     /// Signs for a node. Only the public key of the request is used: names, usages and life are ours.
@@ -179,6 +185,16 @@ pub fn key_and_request() -> Result<(String, String), CaError> {
     let key = new_key()?;
     let csr = CertificateParams::default().serialize_request(&key).map_err(CaError::Sign)?;
     Ok((key.serialize_pem(), csr.pem().map_err(CaError::Sign)?))
+}
+
+fn root_params() -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "swarm-ca");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    set_life(&mut params, ROOT_LIFE);
+    params
 }
 
 fn new_key() -> Result<KeyPair, CaError> {
@@ -258,6 +274,25 @@ pub fn read_cert(der: &CertificateDer<'_>) -> Result<CertFacts, CaError> {
         not_before: at(cert.validity().not_before.timestamp()),
         not_after: at(cert.validity().not_after.timestamp()),
         issuer_subject: cert.issuer().as_raw().to_vec(),
+    })
+}
+
+/// Which certificate of a bundle has signed this one: DER of its subject, and of its public key.
+pub fn issuer_among(bundle_pem: &str, cert_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certs = certs_of_pem(cert_pem, "the node certificate").ok()?;
+    let (_, cert) = x509_parser::parse_x509_certificate(certs.first()?).ok()?;
+    let wanted = cert.extensions().iter().find_map(|e| match e.parsed_extension() {
+        x509_parser::extensions::ParsedExtension::AuthorityKeyIdentifier(a) => a.key_identifier.as_ref().map(|k| k.0),
+        _ => None,
+    });
+    let roots = certs_of_pem(bundle_pem, "the root certificate").ok()?;
+    roots.iter().find_map(|der| {
+        let (_, root) = x509_parser::parse_x509_certificate(der).ok()?;
+        let own = root.extensions().iter().find_map(|e| match e.parsed_extension() {
+            x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(k) => Some(k.0),
+            _ => None,
+        });
+        (wanted.is_some() && own == wanted).then(|| (root.subject().as_raw().to_vec(), root.public_key().raw.to_vec()))
     })
 }
 

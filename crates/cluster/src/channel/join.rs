@@ -82,6 +82,7 @@ async fn join_at(
     {
         answer.managers.push(wire::agent::ManagerPeer { addr, ..first });
     }
-    let credentials = Credentials::create(&options.dir, &answer.cert, &key, &root)?;
+    // While the root is changed, the answer has both.
+    let credentials = Credentials::create(&options.dir, &answer.cert, &key, &answer.root)?;
     Ok((credentials, answer))
 }

@@ -1,5 +1,6 @@
 //! Log, vote and snapshots in one redb file. What is acknowledged has been synced.
 use super::{OpenError, Types};
+use crate::ca::{DataKey, LockError};
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
     Entry, ErrorSubject, ErrorVerb, LogId, LogState, OptionalSend, RaftLogId, RaftLogReader, SnapshotMeta,
@@ -27,6 +28,9 @@ pub enum FileError {
     /// A value in it.
     #[error("a value in the raft file cannot be read or written")]
     Codec(#[from] wire::codec::CodecError),
+    /// A value is sealed, and this is not its key.
+    #[error(transparent)]
+    Sealed(#[from] LockError),
     /// It has been closed.
     #[error("the raft file is closed")]
     Closed,
@@ -47,12 +51,13 @@ type Meta = SnapshotMeta<u64, super::Member>;
 #[derive(Clone)]
 pub struct Database {
     db: Arc<parking_lot::RwLock<Option<redb::Database>>>,
+    key: DataKey,
     tail: Arc<parking_lot::Mutex<BTreeMap<u64, Entry<Types>>>>,
 }
 
 impl Database {
-    /// Opens or makes the file, and its tables.
-    pub async fn open(path: PathBuf) -> Result<Self, OpenError> {
+    /// Opens or makes the file, and its tables. What it keeps of the swarm is sealed with the key.
+    pub async fn open(path: PathBuf, key: DataKey) -> Result<Self, OpenError> {
         let at = path.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<redb::Database, redb::Error> {
             // The authority's key is in there. An empty file is a new database to redb.
@@ -70,7 +75,7 @@ impl Database {
             Ok(Err(e)) => return Err(OpenError::File { path, why: e.to_string() }),
             Err(e) => return Err(OpenError::File { path, why: panic_text(e) }),
         };
-        Ok(Self { db: Arc::new(Some(db).into()), tail: Arc::default() })
+        Ok(Self { db: Arc::new(Some(db).into()), key, tail: Arc::default() })
     }
 
     /// Closes the file once what is under way has ended, whoever else still holds a handle.
@@ -137,13 +142,19 @@ impl Database {
         Ok(fresh)
     }
 
+    /// The vote that a file begins with.
+    pub async fn save_first_vote(&self, vote: &Vote<u64>) -> Result<(), FileError> {
+        self.put("vote", vote).await
+    }
+
     /// Keeps a snapshot, in place of the one before.
     pub async fn save_snapshot(&self, meta: &Meta, data: Vec<u8>) -> Result<(), FileError> {
         let meta = wire::codec::to_vec(meta)?;
+        let key = self.key.clone();
         self.write(move |tx| {
             let mut table = tx.open_table(STATE)?;
-            table.insert("snapshot.meta", meta.as_slice())?;
-            table.insert("snapshot.data", data.as_slice())?;
+            table.insert("snapshot.meta", key.seal(b"snapshot.meta", &meta)?.as_slice())?;
+            table.insert("snapshot.data", key.seal(b"snapshot.data", &data)?.as_slice())?;
             Ok(())
         })
         .await
@@ -151,23 +162,31 @@ impl Database {
 
     /// The kept snapshot.
     pub async fn snapshot(&self) -> Result<Option<(Meta, Vec<u8>)>, FileError> {
-        self.read(|tx| {
+        let key = self.key.clone();
+        self.read(move |tx| {
             let table = tx.open_table(STATE)?;
             let (Some(meta), Some(data)) = (table.get("snapshot.meta")?, table.get("snapshot.data")?) else {
                 return Ok(None);
             };
-            Ok(Some((wire::codec::from_slice(meta.value())?, data.value().to_vec())))
+            let meta = key.open(b"snapshot.meta", meta.value())?;
+            Ok(Some((wire::codec::from_slice(&meta)?, key.open(b"snapshot.data", data.value())?)))
         })
         .await
     }
 
     /// All entries from there on.
     pub async fn entries_from(&self, from: u64) -> Result<Vec<Entry<Types>>, FileError> {
+        self.entries((Bound::Included(from), Bound::Unbounded)).await
+    }
+
+    async fn entries(&self, range: (Bound<u64>, Bound<u64>)) -> Result<Vec<Entry<Types>>, FileError> {
+        let key = self.key.clone();
         self.read(move |tx| {
             let table = tx.open_table(LOG)?;
             let mut entries = Vec::new();
-            for row in table.range(from..)? {
-                entries.push(wire::codec::from_slice(row?.1.value())?);
+            for row in table.range(range)? {
+                let (index, bytes) = row?;
+                entries.push(opened(&key, index.value(), bytes.value())?);
             }
             Ok(entries)
         })
@@ -186,11 +205,11 @@ impl Database {
     }
 
     async fn last_entry(&self) -> Result<Option<LogId<u64>>, FileError> {
-        self.read(|tx| {
+        let key = self.key.clone();
+        self.read(move |tx| {
             let table = tx.open_table(LOG)?;
-            let Some((_, bytes)) = table.last()? else { return Ok(None) };
-            let entry: Entry<Types> = wire::codec::from_slice(bytes.value())?;
-            Ok(Some(entry.log_id))
+            let Some((index, bytes)) = table.last()? else { return Ok(None) };
+            Ok(Some(opened(&key, index.value(), bytes.value())?.log_id))
         })
         .await
     }
@@ -214,6 +233,17 @@ impl Database {
         (first <= from && from < end && end <= last + 1)
             .then(|| tail.range(from..end).map(|(_, e)| e.clone()).collect())
     }
+}
+
+/// Where an entry belongs: sealed at another place it does not open.
+fn place(index: u64) -> [u8; 12] {
+    let mut place = *b"log.00000000";
+    place[4..].copy_from_slice(&index.to_be_bytes());
+    place
+}
+
+fn opened(key: &DataKey, index: u64, sealed: &[u8]) -> Result<Entry<Types>, FileError> {
+    Ok(wire::codec::from_slice(&key.open(&place(index), sealed)?)?)
 }
 
 fn panic_text(e: tokio::task::JoinError) -> String {
@@ -241,15 +271,7 @@ impl RaftLogReader<Types> for Database {
         if let Some(entries) = self.in_memory(range) {
             return Ok(entries);
         }
-        let read = self.read(move |tx| {
-            let table = tx.open_table(LOG)?;
-            let mut entries = Vec::new();
-            for row in table.range(range)? {
-                entries.push(wire::codec::from_slice(row?.1.value())?);
-            }
-            Ok(entries)
-        });
-        read.await.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
+        self.entries(range).await.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
     }
 }
 
@@ -281,8 +303,13 @@ impl RaftLogStorage<Types> for Database {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry<Types>> = entries.into_iter().collect();
-        let encoded: Result<Vec<(u64, Vec<u8>)>, _> =
-            entries.iter().map(|e| Ok((e.get_log_id().index, wire::codec::to_vec(e)?))).collect();
+        let encoded: Result<Vec<(u64, Vec<u8>)>, FileError> = entries
+            .iter()
+            .map(|e| {
+                let index = e.get_log_id().index;
+                Ok((index, self.key.seal(&place(index), &wire::codec::to_vec(e)?)?))
+            })
+            .collect();
         let written = match encoded {
             Ok(rows) => {
                 self.write(move |tx| {
@@ -294,7 +321,7 @@ impl RaftLogStorage<Types> for Database {
                 })
                 .await
             }
-            Err(e) => Err(FileError::Codec(e)),
+            Err(e) => Err(e),
         };
         match written {
             Ok(()) => {

@@ -6,8 +6,8 @@ use model::Tables;
 use model::tables::TablesImage;
 use openraft::storage::RaftStateMachine;
 use openraft::{
-    Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, Membership, OptionalSend, RaftSnapshotBuilder, Snapshot,
-    SnapshotMeta, StorageError, StoredMembership,
+    CommittedLeaderId, Entry, EntryPayload, ErrorSubject, ErrorVerb, LogId, Membership, OptionalSend,
+    RaftSnapshotBuilder, Snapshot, SnapshotMeta, StorageError, StoredMembership, Vote,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
@@ -51,6 +51,21 @@ impl Machine {
         self.db.save_snapshot(&meta, data).await?;
         self.db.forget_log(last).await
     }
+}
+
+/// The file of a sole manager that begins with these tables.
+pub async fn plant(db: &Database, id: u64, me: Member, tables: TablesImage) -> Result<(), FileError> {
+    let id = db.own_id(id).await?;
+    let first = LogId::new(CommittedLeaderId::new(1, id), 1);
+    let sole = Membership::new(vec![BTreeSet::from([id])], BTreeMap::from([(id, me)]));
+    let meta = SnapshotMeta {
+        last_log_id: Some(first),
+        last_membership: StoredMembership::new(Some(first), sole),
+        snapshot_id: "restored".into(),
+    };
+    db.save_first_vote(&Vote::new(1, id)).await?;
+    db.save_snapshot(&meta, wire::codec::to_vec(&tables)?).await?;
+    db.forget_log(first).await
 }
 
 fn decode(data: &[u8]) -> Result<Tables, FileError> {

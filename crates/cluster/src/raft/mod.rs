@@ -9,8 +9,9 @@ mod network;
 
 pub use network::{Call, Transport, TransportError};
 
+use crate::ca::DataKey;
 use crate::store::{Clock, Leadership, Shared, Store};
-use model::tables::Change;
+use model::tables::{Change, TablesImage};
 use model::{Object, ObjectRef, StoreAction, StoreError, Tables, Timestamp};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -78,8 +80,10 @@ pub struct RaftOptions {
     pub transport: Arc<dyn Transport>,
     /// The time.
     pub clock: Clock,
-    /// Entries between snapshots.
+    /// Entries between snapshots, to begin with (see [`Raft::set_snapshot_entries`]).
     pub snapshot_entries: u64,
+    /// What the file's content is sealed with.
+    pub data_key: DataKey,
 }
 
 /// Why raft could not be opened.
@@ -137,6 +141,7 @@ pub struct Raft {
     transport: Arc<dyn Transport>,
     leadership: watch::Receiver<Leadership>,
     voters: watch::Receiver<BTreeMap<u64, Member>>,
+    snapshot_entries: Arc<AtomicU64>,
     stop: CancellationToken,
 }
 
@@ -145,9 +150,9 @@ pub struct Raft {
 /// # Errors
 /// See [`OpenError`].
 pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
-    let RaftOptions { path, raft_id, transport, clock, snapshot_entries } = options;
+    let RaftOptions { path, raft_id, transport, clock, snapshot_entries, data_key } = options;
     let shared = Shared::new();
-    let db = log::Database::open(path.clone()).await?;
+    let db = log::Database::open(path.clone(), data_key).await?;
     let content = |why: String| OpenError::Content { path: path.clone(), why };
     let id = db.own_id(raft_id).await.map_err(|e| content(e.to_string()))?;
     let machine = machine::Machine::load(db.clone(), shared.clone()).await.map_err(|e| content(e.to_string()))?;
@@ -157,7 +162,8 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
         election_timeout_min: election::LEASE.as_millis() as u64 - 50,
         election_timeout_max: election::LEASE.as_millis() as u64,
         install_snapshot_timeout: 10_000,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_entries.max(1)),
+        // Ours can be changed while it runs.
+        snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: (snapshot_entries / 4).min(1000),
         purge_batch_size: 64,
         enable_elect: false,
@@ -170,7 +176,9 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     let stop = CancellationToken::new();
     let (tx, leadership) = watch::channel(Leadership::default());
     let (voters_tx, voters) = watch::channel(BTreeMap::new());
-    let raft = Raft { inner, id, db, transport, leadership, voters, stop };
+    let snapshot_entries = Arc::new(AtomicU64::new(snapshot_entries.max(1)));
+    let raft = Raft { inner, id, db, transport, leadership, voters, snapshot_entries, stop };
+    tokio::spawn(raft.clone().follow_snapshots());
     voters_tx.send_replace(raft.voters());
     tokio::spawn(raft.clone().follow_voters(voters_tx));
     tokio::spawn(raft.clone().follow_leadership(tx));
@@ -284,6 +292,35 @@ impl Raft {
         }
     }
 
+    /// How many entries may follow the last snapshot before the next is taken.
+    pub fn set_snapshot_entries(&self, entries: u64) {
+        self.snapshot_entries.store(entries.max(1), Ordering::Relaxed);
+    }
+
+    /// How many entries the log holds.
+    pub fn log_entries(&self) -> u64 {
+        let metrics = self.inner.metrics();
+        let m = metrics.borrow();
+        m.last_log_index.unwrap_or(0).saturating_sub(m.purged.map_or(0, |p| p.index))
+    }
+
+    /// Takes a snapshot when enough has been applied since the last.
+    async fn follow_snapshots(self) {
+        let mut metrics = self.inner.metrics();
+        let mut asked = 0;
+        while let Some(Ok(())) = self.stop.run_until_cancelled(metrics.changed()).await {
+            let (applied, taken) = {
+                let m = metrics.borrow_and_update();
+                (m.last_applied.map_or(0, |l| l.index), m.snapshot.map_or(0, |l| l.index))
+            };
+            let due = taken.max(asked) + self.snapshot_entries.load(Ordering::Relaxed);
+            if applied >= due {
+                asked = applied;
+                self.snapshot().await;
+            }
+        }
+    }
+
     /// Ends the tasks of raft and closes its file.
     pub async fn shutdown(&self) {
         self.stop.cancel();
@@ -360,8 +397,8 @@ pub(crate) fn difference(old: &Tables, new: &Tables) -> Vec<Change> {
 ///
 /// # Errors
 /// See [`OpenError`].
-pub async fn force_sole(path: &Path, me: Member) -> Result<(), OpenError> {
-    let db = log::Database::open(path.to_owned()).await?;
+pub async fn force_sole(path: &Path, data_key: DataKey, me: Member) -> Result<(), OpenError> {
+    let db = log::Database::open(path.to_owned(), data_key).await?;
     let content = |e: log::FileError| OpenError::Content { path: path.to_owned(), why: e.to_string() };
     let id = db.own_id(0).await.map_err(content)?;
     let shared = Shared::new();
@@ -369,6 +406,17 @@ pub async fn force_sole(path: &Path, me: Member) -> Result<(), OpenError> {
     machine.make_sole(id, me).await.map_err(content)?;
     db.close().await;
     Ok(())
+}
+
+/// Makes the raft file of a sole manager out of a picture of the tables: for a swarm that is restored from a backup.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn plant(path: &Path, data_key: DataKey, id: u64, me: Member, tables: TablesImage) -> Result<(), OpenError> {
+    let db = log::Database::open(path.to_owned(), data_key).await?;
+    let planted = machine::plant(&db, id, me, tables).await;
+    db.close().await;
+    planted.map_err(|e| OpenError::Content { path: path.to_owned(), why: e.to_string() })
 }
 
 /// Whether a store has been made in this directory.

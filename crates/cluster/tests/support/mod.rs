@@ -50,6 +50,7 @@ pub async fn open_with(dir: &Path, id: u64, name: &str, wires: &Arc<Wires>, snap
         transport: Arc::new(Wire { from: name.into(), wires: wires.clone() }),
         clock: Arc::new(now),
         snapshot_entries,
+        data_key: cluster::ca::DataKey::of([7; 32]),
     };
     let store = raft::open(options).await.unwrap();
     wires.stores.lock().unwrap().insert(name.into(), store.clone());

@@ -36,7 +36,7 @@ impl Control {
                     data_path_addr: asked.data_path_addr,
                     attachments: Vec::new(),
                 };
-                Ok((vec![StoreAction::Create(row.into())], (role, c.root_ca_cert.clone(), cert)))
+                Ok((vec![StoreAction::Create(row.into())], (role, c.trusted(), cert)))
             })
             .await?;
         tracing::info!(node = %id, ?role, %from, "a machine joined");
@@ -53,7 +53,7 @@ impl Control {
             node: peer.node.clone(),
             role: row.spec.role,
             cert,
-            root: c.root_ca_cert.clone(),
+            root: c.trusted(),
             managers: managers(&tables),
         })
     }
@@ -64,7 +64,7 @@ impl Control {
         let (key, csr) = crypto::key_and_request().map_err(|e| failed(&e))?;
         let c = self.swarm()?;
         let cert = sign(&c, &csr, &self.own, NodeRole::Manager)?;
-        credentials.replace(&cert, &key, &c.root_ca_cert).map_err(|e| failed(&e))
+        credentials.replace(&cert, &key, &c.trusted()).map_err(|e| failed(&e))
     }
 
     /// A node has left by itself. It stays in the list, down, until it is removed. One that was a manager is none any
@@ -154,8 +154,14 @@ fn role_of_token(cluster: &Cluster, text: &str) -> Result<NodeRole, Refusal> {
 
 fn sign(c: &Cluster, csr: &str, node: &NodeId, role: NodeRole) -> Result<String, Refusal> {
     let peer = Peer { node: node.clone(), role, cluster: c.id.clone() };
-    let root = RootCa::from_pem(&c.root_ca_cert, &c.root_ca_key).map_err(|e| Refusal::internal(e.to_string()))?;
-    root.sign(csr, &peer, c.spec.node_cert_expiry).map_err(|e| Refusal::invalid(e.to_string()))
+    let (cert, key) = c.signer();
+    let root = RootCa::from_pem(cert, key).map_err(|e| Refusal::internal(e.to_string()))?;
+    let cert = root.sign(csr, &peer, c.spec.node_cert_expiry).map_err(|e| Refusal::invalid(e.to_string()))?;
+    // Those who do not know the new root yet believe it by the word of the old one.
+    Ok(match &c.rotation {
+        Some(r) => format!("{}\n{}", cert.trim_end(), r.cross_signed),
+        None => cert,
+    })
 }
 
 fn managers(tables: &Tables) -> Vec<ManagerPeer> {

@@ -15,6 +15,7 @@ mod validate;
 
 pub use attachments::AttachRequest;
 pub use swarm::{JoinTokens, Rotate};
+pub(crate) use swarm::{finish_rotation, trusts_rightly};
 
 use crate::clock;
 use arc_swap::ArcSwapOption;

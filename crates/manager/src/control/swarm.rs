@@ -1,7 +1,7 @@
 //! The swarm's own row: settings and join tokens.
 use super::{Control, check_version, invalid};
-use cluster::ca::{JoinToken, crypto};
-use model::{Cluster, ClusterSpec, StoreAction, Tables};
+use cluster::ca::{JoinToken, RootCa, UnlockKey, crypto};
+use model::{Cluster, ClusterSpec, NodeDescription, RootRotation, StoreAction, Tables};
 use std::sync::Arc;
 use wire::Refusal;
 
@@ -21,6 +21,8 @@ pub struct Rotate {
     pub worker_token: bool,
     /// The manager's join token.
     pub manager_token: bool,
+    /// The key that unlocks managers.
+    pub unlock_key: bool,
 }
 
 impl Control {
@@ -52,7 +54,15 @@ impl Control {
             check_version(old.meta.version, version)?;
             check(&old.spec, &spec)?;
             let mut next = (*old).clone();
+            if spec.force_rotate != old.spec.force_rotate {
+                next.rotation = Some(begin_rotation(&old)?);
+            }
             next.spec = spec;
+            if !next.spec.autolock {
+                next.unlock_key = None;
+            } else if next.unlock_key.is_none() || rotate.unlock_key {
+                next.unlock_key = Some(UnlockKey::fresh().to_string());
+            }
             if rotate.worker_token {
                 next.join_secret_worker = JoinToken::fresh_secret(crypto::random());
             }
@@ -78,8 +88,43 @@ fn check(old: &ClusterSpec, new: &ClusterSpec) -> Result<(), Refusal> {
     if new.node_cert_expiry < crypto::NODE_LIFE_MIN {
         return Err(invalid("minimum certificate expiry time is: 1h0m0s"));
     }
-    if new.autolock {
-        return Err(Refusal::unimplemented("locking managers with an unlock key (autolock) is not supported"));
+    if new.snapshot_interval == 0 {
+        return Err(invalid("the interval between snapshots must be at least 1 entry"));
+    }
+    if new.keep_old_snapshots > 0 {
+        return Err(Refusal::unimplemented(
+            "keeping old snapshots (--max-snapshots) is not supported: take a backup with shoal swarm backup instead",
+        ));
     }
     Ok(())
+}
+
+/// A new root, and the present one's word for it.
+fn begin_rotation(c: &Cluster) -> Result<RootRotation, Refusal> {
+    let failed = |e: cluster::ca::CaError| Refusal::internal(format!("the root certificate cannot be rotated: {e}"));
+    let now = RootCa::from_pem(&c.root_ca_cert, &c.root_ca_key).map_err(failed)?;
+    let (next, key) = RootCa::generate().map_err(failed)?;
+    let cross_signed = now.cross_sign(&next).map_err(failed)?;
+    Ok(RootRotation { cert: next.cert_pem().to_owned(), key, cross_signed })
+}
+
+/// Whether a node's certificate and trust are those that are wanted now; one that has told neither is not asked.
+pub(crate) fn trusts_rightly(c: &Cluster, told: &NodeDescription) -> bool {
+    let (signer, _) = c.signer();
+    let key = cluster::ca::issuer_of(signer).map(|(_, key)| key).unwrap_or_default();
+    told.trust_root.trim() == c.trusted().trim() && told.cert_issuer_public_key == key
+}
+
+/// The end of a rotation, once every node has a certificate of the new root.
+pub(crate) fn finish_rotation(tables: &Tables) -> Vec<StoreAction> {
+    let Some(c) = tables.cluster() else { return Vec::new() };
+    let Some(rotation) = &c.rotation else { return Vec::new() };
+    if !tables.nodes().all(|n| n.description.as_ref().is_some_and(|d| trusts_rightly(c, d))) {
+        return Vec::new();
+    }
+    let mut next = (**c).clone();
+    next.root_ca_cert = rotation.cert.clone();
+    next.root_ca_key = rotation.key.clone();
+    next.rotation = None;
+    vec![StoreAction::Update(next.into())]
 }

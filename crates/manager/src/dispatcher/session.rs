@@ -2,6 +2,7 @@
 use super::assignments::Sent;
 use super::directory::Picture;
 use super::{Dispatcher, NodeReport, Present, status};
+use crate::control;
 use model::{Node, NodeDescription, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, StoreAction};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -47,6 +48,8 @@ struct Session {
     directory: Option<Picture>,
     managers: Vec<ManagerPeer>,
     row: Option<(NodeSpec, NodeRole)>,
+    /// The roots for which the node was asked to get a new certificate.
+    asked_to_trust: Option<String>,
     /// Set when the row says something else than "ready" and must be written again.
     hello: Option<(NodeDescription, Option<IpAddr>)>,
 }
@@ -70,6 +73,7 @@ pub async fn run(
         directory: None,
         managers: Vec::new(),
         row: None,
+        asked_to_trust: None,
         hello: None,
     };
     tokio::select! {
@@ -197,6 +201,17 @@ impl Session {
         if self.row.as_ref() != Some(&now) {
             self.say(ToNode::Node { spec: now.0.clone(), role: now.1 }).await?;
             self.row = Some(now);
+        }
+        if let Some(c) = tables.cluster()
+            && let Some(told) = row.description.as_ref().filter(|d| !d.trust_root.is_empty())
+        {
+            let wanted = c.trusted();
+            if control::trusts_rightly(c, told) {
+                self.asked_to_trust = None;
+            } else if self.asked_to_trust.as_ref() != Some(&wanted) {
+                self.say(ToNode::Renew).await?;
+                self.asked_to_trust = Some(wanted);
+            }
         }
         let managers = self.d.managers();
         if managers != self.managers {

@@ -91,8 +91,7 @@ impl Server {
     }
 
     /// Accepts until the manager stops.
-    pub async fn accept(self: Arc<Self>, listener: TcpListener, config: Arc<rustls::ServerConfig>) {
-        let acceptor = TlsAcceptor::from(config);
+    pub async fn accept(self: Arc<Self>, listener: TcpListener) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
         loop {
             let permit = tokio::select! {
@@ -110,8 +109,13 @@ impl Server {
                     }
                 },
             };
-            let (server, acceptor) = (self.clone(), acceptor.clone());
+            let server = self.clone();
             self.tasks.spawn(async move {
+                // Made anew each time: the roots that are trusted may have changed.
+                let acceptor = match tls::server_config(&server.credentials) {
+                    Ok(config) => TlsAcceptor::from(config),
+                    Err(e) => return tracing::error!("no connection can be taken: {e}"),
+                };
                 let secured = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(prepared(tcp))).await;
                 drop(permit);
                 match secured {
@@ -217,11 +221,6 @@ impl Server {
                 }
             })
             .await;
-    }
-
-    /// The TLS side of the listener.
-    pub fn tls(&self) -> Result<Arc<rustls::ServerConfig>, InitError> {
-        Ok(tls::server_config(&self.credentials)?)
     }
 }
 

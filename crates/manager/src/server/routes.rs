@@ -35,7 +35,7 @@ pub struct Caller {
 pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let done = match (request.method(), path.strip_prefix("/shoal/v1/").unwrap_or_default()) {
-        (&Method::GET, "root") => Ok(answers::json(&server.credentials.current().root_pem)),
+        (&Method::GET, "root") => Ok(answers::json(&root(&server))),
         (&Method::POST, route)
             if LEADER_ONLY.contains(&route) && caller.may_ask(route) && !server.store.is_leader() =>
         {
@@ -52,6 +52,12 @@ pub async fn answer(server: Arc<Server>, caller: Caller, request: Request<Incomi
         tracing::debug!(from = %caller.from, path, "refused: {refusal}");
         answers::refused(&refusal)
     })
+}
+
+/// The root that join tokens are made for.
+fn root(server: &Server) -> String {
+    let of_row = server.store.tables().cluster().map(|c| c.root_ca_cert.clone());
+    of_row.unwrap_or_else(|| server.credentials.current().root_pem.clone())
 }
 
 /// Calls that only the leader can answer.

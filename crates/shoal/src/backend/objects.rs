@@ -6,7 +6,6 @@ use manager::control::Rotate as RotateTokens;
 use model::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use wire::Refusal;
 use wire::engine::swarm::{SwarmInit, SwarmJoin};
 
 #[async_trait]
@@ -33,20 +32,25 @@ impl Swarm for Backend {
     }
 
     async fn update(&self, version: u64, spec: ClusterSpec, rotate: Rotate) -> Answer<()> {
-        if spec.autolock {
-            return Err(Refusal::unimplemented("autolock (--autolock) is not supported yet by this engine"));
-        }
-        let rotate = RotateTokens { worker_token: rotate.worker_token, manager_token: rotate.manager_token };
+        let rotate = RotateTokens {
+            worker_token: rotate.worker_token,
+            manager_token: rotate.manager_token,
+            unlock_key: rotate.unlock_key,
+        };
         self.0.membership.manager()?.control().update_swarm(version, spec, rotate).await
     }
 
-    async fn unlock(&self, _key: &str) -> Answer<()> {
-        self.0.membership.manager()?;
-        Err(Refusal::conflict("swarm is not locked"))
+    async fn unlock(&self, key: &str) -> Answer<()> {
+        self.0.membership.unlock(key).await
     }
     async fn unlock_key(&self) -> Answer<String> {
-        self.0.membership.manager()?;
-        Ok(String::new())
+        Ok(self.0.membership.manager()?.control().swarm()?.unlock_key.clone().unwrap_or_default())
+    }
+    async fn backup(&self) -> Answer<Vec<u8>> {
+        self.0.membership.backup().await
+    }
+    async fn restore(&self, wish: SwarmRestore) -> Answer<NodeId> {
+        self.0.membership.restore(wish).await
     }
 }
 

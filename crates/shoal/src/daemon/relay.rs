@@ -11,10 +11,12 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use model::NodeRole;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::task::AbortOnDropHandle;
+use wire::Refusal;
 
 /// Serves HTTP/1.1 requests of another node on a stream, with this node's own API.
 pub async fn serve(server: api::Server, io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -95,6 +97,25 @@ async fn join(
     drop(typed);
 }
 
+/// What other nodes may ask of a manager's API: what concerns the swarm, not the manager's machine and its
+/// membership (containers of the swarm are asked for by [`super::membership::ELSEWHERE`]). The key that unlocks managers is for managers.
+fn may_ask(role: NodeRole, path: &str) -> Result<(), Refusal> {
+    let versioned = path.strip_prefix("/v").is_some_and(|p| p.starts_with(|c: char| c.is_ascii_digit()));
+    let mut parts = path.trim_start_matches('/').split('/').skip(usize::from(versioned));
+    let (noun, first) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let allowed = match noun {
+        "services" | "tasks" | "nodes" | "secrets" | "configs" | "networks" => true,
+        "swarm" => {
+            !api::forward::OWN_SWARM_CALLS.contains(&first) && (first != "unlockkey" || role == NodeRole::Manager)
+        }
+        _ => false,
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(Refusal::forbidden(format!("{path} is not for other nodes: run this command on the manager itself")))
+}
+
 /// The manager's answer to requests that nodes forward.
 pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::EngineHandler {
     Arc::new(move |request, peer| {
@@ -108,6 +129,11 @@ pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::Engi
                 let answer = engine.membership.answer_elsewhere(request).await;
                 return answer.map(|b| b.map_err(std::io::Error::other).boxed_unsync());
             }
+            if let Err(refusal) = may_ask(peer.role, request.uri().path()) {
+                tracing::warn!(node = %peer.node, path = request.uri().path(), "a forwarded request is refused");
+                let refused = axum::response::IntoResponse::into_response(api::http::Failure(refusal));
+                return refused.map(|b| b.map_err(std::io::Error::other).boxed_unsync());
+            }
             request.extensions_mut().insert(api::Forwarded(true));
             let mut answer = server.handle(request).await;
             // A follower that asked waits until it knows as much.
@@ -118,4 +144,40 @@ pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::Engi
         });
         answer
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_nodes_ask_for_the_swarm_and_not_for_the_machine() {
+        use NodeRole::{Manager, Worker};
+        for path in
+            ["/v1.44/services", "/tasks/x", "/v1.51/nodes/a/update", "/swarm", "/swarm/update"]
+        {
+            assert!(may_ask(Worker, path).is_ok(), "{path}");
+        }
+        for path in [
+            "/swarm/leave",
+            "/v1.44/swarm/backup",
+            "/swarm/init",
+            "/swarm/restore",
+            "/swarm/unlock",
+            "/containers/create",
+            "/containers/a/exec",
+            "/exec/a/start",
+            "/v1.44/containers/prune",
+            "/images/create",
+            "/volumes",
+            "/build",
+            "/info",
+            "/",
+            "/v1.44",
+        ] {
+            assert!(may_ask(Manager, path).is_err(), "{path}");
+        }
+        assert!(may_ask(Worker, "/v1.44/swarm/unlockkey").is_err());
+        assert!(may_ask(Manager, "/v1.44/swarm/unlockkey").is_ok());
+    }
 }

@@ -1,4 +1,5 @@
 //! The swarm itself.
+mod backup;
 mod ca;
 mod init;
 mod join;
@@ -12,6 +13,8 @@ use super::{noun, verbs};
 verbs! {
     /// What can be done with a swarm.
     Verb;
+    /// Keep everything that the swarm is in one file
+    Backup => backup::Backup,
     /// Display and rotate the root CA
     Ca => ca::Ca,
     /// Initialize a swarm
@@ -22,6 +25,8 @@ verbs! {
     JoinToken => token::JoinToken,
     /// Leave the swarm
     Leave => leave::Leave,
+    /// Make a swarm out of a backup
+    Restore => backup::Restore,
     /// Unlock swarm
     Unlock => unlock::Unlock,
     /// Manage the unlock key

@@ -1,13 +1,16 @@
 //! How a machine comes into a swarm, and how it leaves.
-use super::addresses::{address_of, advertise_addr, listen_addr, remote_addr};
+use super::addresses::{address_of, advertise_addr, is_own, listen_addr, own_address, remote_addr};
 use super::member::MemberFile;
 use super::roles::own_towards;
 use super::{Joined, Membership, State};
 use crate::daemon::engine::Engine;
+use api::backend::SwarmRestore;
 use cluster::Channel;
+use cluster::ca::{LockError, UnlockKey};
 use cluster::channel::JoinOptions;
 use manager::{InitOptions, Manager};
 use model::{Availability, ClusterSpec, NodeId, NodeRole, Subnet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use wire::Refusal;
@@ -29,11 +32,15 @@ impl Membership {
         if !matches!(&*self.state.read(), State::Inactive) && !request.force_new_cluster {
             return Err(already_in());
         }
-        if request.auto_lock_managers || spec.autolock {
-            return Err(Refusal::unimplemented("autolock (--autolock) is not supported yet by this engine"));
+        if matches!(&*self.state.read(), State::Locked) {
+            return Err(Refusal::unavailable(LOCKED));
         }
         let listen = listen_addr(&request.listen_addr)?;
-        let advertise = advertise_addr(&request.advertise_addr, engine.settings.advertise.as_deref(), listen)?;
+        let advertise = match self.manager() {
+            // Alone, but where it was.
+            Ok(manager) if request.advertise_addr.is_empty() => manager.advertise_addr(),
+            _ => advertise_addr(&request.advertise_addr, engine.settings.advertise.as_deref(), listen)?,
+        };
         let data_path_addr =
             if request.data_path_addr.is_empty() { None } else { Some(address_of(&request.data_path_addr)?) };
         let pools = request
@@ -101,13 +108,14 @@ impl Membership {
         for task in joined.manager_tasks.lock().drain(..) {
             task.abort();
         }
-        manager.shutdown().await;
-        let again = Manager::alone(options, joined.channel.clone()).await;
-        let again = match again {
+        let unlock = manager.unlock_key();
+        let again = match manager.alone(options).await {
             Ok(manager) => manager,
             Err(e) => {
                 // As before, if that can still be had.
-                if let Ok(manager) = Manager::open(self.dir.clone(), super::addresses::own_address).await {
+                if let Ok(manager) =
+                    Manager::open(self.dir.clone(), unlock.as_deref(), super::addresses::own_address).await
+                {
                     self.take_up(engine, joined, manager)?;
                 }
                 return Err(e.into());
@@ -222,7 +230,12 @@ impl Membership {
         let state = self.state.read().clone();
         let joined = match state {
             State::Inactive => return Err(Refusal::unavailable("This node is not part of a swarm")),
-            State::Pending | State::Error(_) => {
+            State::Locked if !force => {
+                return Err(Refusal::unavailable(
+                    "Swarm is encrypted and locked. Please unlock it first or use `--force` to ignore this message.",
+                ));
+            }
+            State::Pending | State::Error(_) | State::Locked => {
                 if !force {
                     return Err(Refusal::unavailable(
                         "This node is not in a good state to leave the swarm. Use `--force` to ignore this message.",
@@ -267,6 +280,75 @@ impl Membership {
         if tokio::time::timeout(Duration::from_secs(5), known).await.is_err() {
             tracing::warn!("this manager has not heard of the swarm's objects yet");
         }
+    }
+
+    /// `swarm unlock`.
+    ///
+    /// # Errors
+    /// 409 when nothing is locked, 401 for another key.
+    pub async fn unlock(&self, key: &str) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        let engine = self.engine()?;
+        if !matches!(&*self.state.read(), State::Locked) {
+            self.manager()?;
+            return Err(Refusal::conflict("swarm is not locked"));
+        }
+        let key: UnlockKey = key.parse().map_err(|e: LockError| Refusal::invalid(e.to_string()))?;
+        self.reopen_manager(&engine, Some(&key)).await
+    }
+
+    /// The swarm as one file.
+    ///
+    /// # Errors
+    /// 503 where no manager is.
+    pub async fn backup(&self) -> Result<Vec<u8>, Refusal> {
+        let manager = self.manager()?;
+        api::Forwarder::settle(self, false).await;
+        manager.backup()
+    }
+
+    /// A swarm out of such a file.
+    ///
+    /// # Errors
+    /// 503 in a swarm; nothing half-made stays.
+    pub async fn restore(&self, wish: SwarmRestore) -> Result<NodeId, Refusal> {
+        let _one = self.changing.lock().await;
+        let engine = self.engine()?;
+        if !matches!(&*self.state.read(), State::Inactive) {
+            return Err(already_in());
+        }
+        let unlock = match wish.unlock_key.as_str() {
+            "" => None,
+            key => Some(key.parse::<UnlockKey>().map_err(|e: LockError| Refusal::invalid(e.to_string()))?),
+        };
+        let listen = if wish.listen_addr.is_empty() { None } else { Some(listen_addr(&wish.listen_addr)?) };
+        let advertise = match wish.advertise_addr.as_str() {
+            "" => None,
+            a => Some(advertise_addr(a, None, listen.unwrap_or(([0, 0, 0, 0], 2377).into()))?),
+        };
+        let chosen = |before: SocketAddr| match advertise {
+            Some(a) => a,
+            None if is_own(before.ip()) => before,
+            None => SocketAddr::new(own_address(None).unwrap_or(before.ip()), before.port()),
+        };
+        std::fs::create_dir_all(&self.dir)
+            .map_err(|e| Refusal::internal(format!("cannot make {}: {e}", self.dir.display())))?;
+        let manager = Manager::restore(self.dir.clone(), &wish.backup, unlock.as_ref(), listen, chosen).await;
+        let manager = match manager {
+            Ok(manager) => manager,
+            Err(e) => {
+                self.forget();
+                return Err(e.into());
+            }
+        };
+        let node = manager.node_id();
+        if let Err(e) = self.be_reopened(&engine, manager.clone()).await {
+            let _ = engine.networks.leave_swarm().await;
+            manager.demolish().await;
+            self.forget();
+            return Err(e);
+        }
+        Ok(node)
     }
 
     /// Ends what runs for the swarm on this machine.
@@ -318,6 +400,8 @@ fn leave_warning(manager: &Manager) -> String {
     }
     text + "The only way to restore a swarm that has lost consensus is to reinitialize it with `--force-new-cluster`. Use `--force` to suppress this message."
 }
+
+const LOCKED: &str = "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.";
 
 fn already_in() -> Refusal {
     Refusal::unavailable(

@@ -176,7 +176,7 @@ pub(super) async fn keep_certificate(joined: Arc<Joined>) {
         let credentials = joined.channel.credentials();
         let manager = joined.manager();
         let demoted = manager.is_none() && credentials.peer().role == NodeRole::Manager && !joined.wished_manager();
-        let wait = if asked || demoted || SystemTime::now() >= credentials.renew_at(draw) {
+        let wait = if asked || demoted || credentials.renewal_due(draw, SystemTime::now()) {
             let renewed = match &manager {
                 Some(m) => m.renew().await.map_err(|e| e.to_string()),
                 None => joined.channel.renew().await.map_err(|e| e.to_string()),

@@ -51,6 +51,8 @@ pub struct Membership {
 enum State {
     Inactive,
     Pending,
+    /// A manager whose keys are with people.
+    Locked,
     Error(String),
     Joined(Arc<Joined>),
 }
@@ -100,9 +102,13 @@ impl Membership {
     pub async fn begin(self: &Arc<Self>, engine: Arc<Engine>, server: api::Server) {
         let _ = self.engine.set((Arc::downgrade(&engine), server));
         let _one = self.changing.lock().await;
-        let found = if Manager::exists(&self.dir) {
+        let found = if Manager::exists(&self.dir) && Manager::is_locked(&self.dir) {
+            tracing::warn!("the swarm is locked: this manager waits for \"docker swarm unlock\"");
+            *self.state.write() = State::Locked;
+            return;
+        } else if Manager::exists(&self.dir) {
             *self.state.write() = State::Pending;
-            self.reopen_manager(&engine).await
+            self.reopen_manager(&engine, None).await
         } else if let Some(file) = MemberFile::load(&self.dir) {
             *self.state.write() = State::Pending;
             self.reopen_worker(&engine, file).await
@@ -154,6 +160,7 @@ impl Membership {
             State::Inactive => "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.".to_owned(),
             State::Joined(_) => "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.".to_owned(),
             State::Pending | State::Error(_) => "This node is not a swarm manager. Manager is being prepared or has trouble connecting to the cluster.".to_owned(),
+            State::Locked => "Swarm is encrypted and needs to be unlocked before it can be used. Please use \"docker swarm unlock\" to unlock it.".to_owned(),
         }))
     }
 
@@ -167,6 +174,7 @@ impl Membership {
         match &*self.state.read() {
             State::Inactive => SwarmRole::Inactive,
             State::Pending => SwarmRole::Pending,
+            State::Locked => SwarmRole::Locked,
             State::Error(_) => SwarmRole::Error,
             State::Joined(j) => match j.manager() {
                 // A manager without any row has not heard of the others yet.
@@ -183,6 +191,7 @@ impl Membership {
         match self.state.read().clone() {
             State::Inactive => {}
             State::Pending => info.local_node_state = "pending".into(),
+            State::Locked => info.local_node_state = "locked".into(),
             State::Error(e) => (info.local_node_state, info.error) = ("error".into(), e),
             State::Joined(j) => {
                 info.local_node_state = "active".into();
@@ -214,11 +223,12 @@ impl Membership {
 
     /// The root that nodes trust.
     pub fn tls(&self, manager: &Manager) -> TlsInfo {
-        let d = surroundings::trust(manager.credentials());
+        let Ok(c) = manager.control().swarm() else { return TlsInfo::default() };
+        let (subject, key) = cluster::ca::issuer_of(c.signer().0).unwrap_or_default();
         TlsInfo {
-            trust_root: d.trust_root,
-            cert_issuer_subject: wire::engine::Base64(d.cert_issuer_subject),
-            cert_issuer_public_key: wire::engine::Base64(d.cert_issuer_public_key),
+            trust_root: c.root_ca_cert.clone(),
+            cert_issuer_subject: wire::engine::Base64(subject),
+            cert_issuer_public_key: wire::engine::Base64(key),
         }
     }
 

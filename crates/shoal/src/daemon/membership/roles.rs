@@ -7,7 +7,7 @@ use super::{Joined, Membership, State};
 use crate::daemon::engine::Engine;
 use crate::daemon::{relay, swarm_events};
 use cluster::Channel;
-use cluster::ca::Credentials;
+use cluster::ca::{Credentials, UnlockKey};
 use manager::Manager;
 use model::NodeRole;
 use node::agent::{Agent, AgentConfig};
@@ -23,8 +23,13 @@ const LEADER_KNOWN_WITHIN: Duration = Duration::from_secs(3);
 const ROLE_AGAIN: Duration = Duration::from_secs(1);
 
 impl Membership {
-    pub(super) async fn reopen_manager(&self, engine: &Arc<Engine>) -> Result<(), Refusal> {
-        let manager = Manager::open(self.dir.clone(), super::addresses::own_address).await?;
+    pub(super) async fn reopen_manager(&self, engine: &Arc<Engine>, unlock: Option<&UnlockKey>) -> Result<(), Refusal> {
+        let manager = Manager::open(self.dir.clone(), unlock, super::addresses::own_address).await?;
+        self.be_reopened(engine, manager).await
+    }
+
+    /// A manager that was there before.
+    pub(super) async fn be_reopened(&self, engine: &Arc<Engine>, manager: Manager) -> Result<(), Refusal> {
         let file = MemberFile::load(&self.dir).unwrap_or_else(|| MemberFile {
             node: manager.node_id(),
             addr: manager.advertise_addr().ip(),
@@ -44,11 +49,16 @@ impl Membership {
         if tokio::time::timeout(LEADER_KNOWN_WITHIN, known).await.is_err() {
             tracing::warn!("no leader is known yet");
         }
-        self.be_member(engine, manager.own_channel().clone(), file, Some(manager)).await
+        let done = self.be_member(engine, manager.own_channel().clone(), file, Some(manager.clone())).await;
+        if done.is_err() {
+            manager.shutdown().await;
+        }
+        done
     }
 
     pub(super) async fn reopen_worker(&self, engine: &Arc<Engine>, file: MemberFile) -> Result<(), Refusal> {
-        let credentials = Credentials::load(&self.certificates()).map_err(|e| Refusal::internal(node::chain(&e)))?;
+        let credentials =
+            Credentials::load(&self.certificates(), None).map_err(|e| Refusal::internal(node::chain(&e)))?;
         if credentials.remaining() == Duration::ZERO {
             return Err(Refusal::unavailable(
                 "Swarm certificates have expired. To replace them, leave the swarm and join again.",

@@ -110,7 +110,7 @@ pub(super) fn describe(settings: &Settings, credentials: &Credentials, routes: V
 /// What the node's certificate says of its issuer.
 pub(super) fn trust(credentials: &Credentials) -> NodeDescription {
     let current = credentials.current();
-    let issuer = cluster::ca::issuer_of(&current.root_pem).unwrap_or_default();
+    let issuer = cluster::ca::issuer_among(&current.root_pem, &current.cert_pem).unwrap_or_default();
     NodeDescription {
         trust_root: current.root_pem.clone(),
         cert_issuer_subject: issuer.0,

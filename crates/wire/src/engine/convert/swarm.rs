@@ -34,12 +34,12 @@ pub fn cluster_spec_merge(base: &mut ClusterSpec, s: &es::SwarmSpec) -> Result<(
     if !s.ca_config.external_cas.is_empty() {
         return Err(unsupported("an external certificate authority (CAConfig.ExternalCAs)"));
     }
-    if !s.ca_config.signing_ca_cert.is_empty()
-        || !s.ca_config.signing_ca_key.is_empty()
-        || s.ca_config.force_rotate != 0
-    {
-        return Err(unsupported("replacing the root certificate (CAConfig.SigningCACert, SigningCAKey, ForceRotate)"));
+    if !s.ca_config.signing_ca_cert.is_empty() || !s.ca_config.signing_ca_key.is_empty() {
+        return Err(unsupported(
+            "a root certificate of your own (CAConfig.SigningCACert, SigningCAKey; rotate without --ca-cert and --ca-key to get a fresh one)",
+        ));
     }
+    base.force_rotate = s.ca_config.force_rotate.max(base.force_rotate);
     if !s.name.is_empty() {
         base.name.clone_from(&s.name);
     }
@@ -92,7 +92,11 @@ pub fn cluster_spec_out(s: &ClusterSpec) -> es::SwarmSpec {
             heartbeat_tick: s.heartbeat_tick.into(),
         },
         dispatcher: es::DispatcherConfig { heartbeat_period: duration_out(s.dispatcher_heartbeat) },
-        ca_config: es::CaConfig { node_cert_expiry: duration_out(s.node_cert_expiry), ..Default::default() },
+        ca_config: es::CaConfig {
+            node_cert_expiry: duration_out(s.node_cert_expiry),
+            force_rotate: s.force_rotate,
+            ..Default::default()
+        },
         task_defaults: es::TaskDefaults {
             log_driver: s
                 .task_log_driver
@@ -112,7 +116,7 @@ pub fn cluster_info_out(c: &Cluster, tls: &es::TlsInfo) -> es::ClusterInfo {
         updated_at: c.meta.updated_at.into(),
         spec: cluster_spec_out(&c.spec),
         tls_info: tls.clone(),
-        root_rotation_in_progress: false,
+        root_rotation_in_progress: c.rotation.is_some(),
         default_addr_pool: c.default_addr_pool.iter().map(ToString::to_string).collect(),
         subnet_size: c.subnet_size.into(),
         data_path_port: c.data_path_port.into(),
