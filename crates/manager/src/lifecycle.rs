@@ -244,6 +244,26 @@ impl Manager {
         Ok(manager)
     }
 
+    /// Whether the machine has lost the address that the other managers know.
+    pub fn has_moved(&self) -> bool {
+        self.inner.place.has_moved()
+    }
+
+    /// The same manager at the machine's new address; this one ends.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn move_to(&self, ip: IpAddr) -> Result<Self, InitError> {
+        self.shutdown().await;
+        let inner = &self.inner;
+        let mut place = inner.place.clone();
+        place.move_to(ip);
+        let listener = server::bind(place.listen).await?;
+        place.save(&inner.dir)?;
+        let store = open_store(&inner.dir, &inner.credentials, &inner.ring).await?;
+        Ok(Self::run(inner.dir.clone(), place, store, inner.ring.clone(), inner.channel.clone(), listener))
+    }
+
     /// `swarm init --force-new-cluster` where this manager was until now: it ends, and the one that is returned goes on
     /// with what it knew, alone.
     ///

@@ -446,7 +446,7 @@ fn keys_and_certificates_change_hands() {
         "docker swarm ca --rotate --external-ca protocol=cfssl,url=https://ca.test",
         "external certificate authority",
     );
-    let said = lab.on(TWO, "docker swarm ca --rotate --quiet");
+    let said = lab.on(TWO, "docker swarm ca --rotate");
     assert!(said.contains("BEGIN CERTIFICATE") && said != root, "{said}");
     let now = lab.on(ONE, "docker swarm ca");
     assert_ne!(now, root);
@@ -487,5 +487,67 @@ fn keys_and_certificates_change_hands() {
     let token = token(&lab, "worker");
     lab.on(WORKER, &format!("docker swarm join --token {token} {address}:2377"));
     lab.on(ONE, "docker service rm web");
+    lab.end();
+}
+
+#[test]
+fn machines_with_new_addresses_come_back() {
+    let lab = TestLab::new(&[ONE, TWO, THREE, WORKER]);
+    make_managers(&lab, &[TWO, THREE]);
+    lab.on(WORKER, &format!("docker swarm join --token {} {}:2377", token(&lab, "worker"), lab.address(ONE)));
+    lab.node_becomes(WORKER, "Ready", SOON);
+    lab.on(ONE, "docker network create -d overlay --attachable talk");
+    lab.on(
+        ONE,
+        &format!("docker service create -d --name web --mode global --network talk --stop-grace-period 1s {IMAGE}"),
+    );
+    lab.replicas("web", "4/4", PATIENTLY);
+    let readdress = |machine: &str, new: &str| {
+        let old = lab.address(machine);
+        let device = lab.on(machine, &format!("ip -o -4 addr show | grep -w {old} | cut -d' ' -f2"));
+        lab.on(machine, &format!("ip addr add {new}/24 dev {device} && ip addr del {old}/24 dev {device}"));
+    };
+    let has = |node: &str, field: &str, new: &str| {
+        lab.until(&format!("{node} is at {new}"), Duration::from_secs(30), || {
+            let now = lab.say(ONE, &format!("docker node inspect {node} --format '{{{{{field}}}}}'"));
+            if now.out == new { Ok(()) } else { Err(format!("{now:?}")) }
+        });
+    };
+    // A worker, while it runs; then a manager that follows; then the leader; and a manager that is off meanwhile.
+    readdress(WORKER, "192.168.99.201");
+    has(WORKER, ".Status.Addr", "192.168.99.201");
+    readdress(THREE, "192.168.99.203");
+    has(THREE, ".ManagerStatus.Addr", "192.168.99.203:2377");
+    let led = leader(&lab, ONE).unwrap();
+    assert_eq!(led, ONE);
+    readdress(TWO, "192.168.99.202");
+    lab.kill_daemon(TWO);
+    lab.lab().start(TWO).unwrap();
+    has(TWO, ".ManagerStatus.Addr", "192.168.99.202:2377");
+    readdress(ONE, "192.168.99.204");
+    has(ONE, ".ManagerStatus.Addr", "192.168.99.204:2377");
+    for machine in [ONE, TWO, THREE, WORKER] {
+        becomes(&lab, TWO, machine, "Ready", PATIENTLY);
+    }
+    lab.until("all managers answer each other", PATIENTLY, || {
+        let now = seen(&lab, TWO);
+        let leaders = now.iter().filter(|l| l.ends_with(" Leader")).count();
+        let reachable = now.iter().filter(|l| l.ends_with(" Reachable")).count();
+        if (leaders, reachable) == (1, 2) { Ok(()) } else { Err(format!("{now:?}")) }
+    });
+    // Packets find the way too.
+    lab.replicas_seen_by(TWO, "web", "4/4", PATIENTLY);
+    let from = lab.container(WORKER, "web").unwrap();
+    lab.until("every task is reached from the worker", PATIENTLY, || {
+        let names = lab.say(WORKER, &format!("docker exec {from} nslookup -type=a tasks.web."));
+        let addresses: Vec<&str> =
+            names.out.lines().filter_map(|l| l.strip_prefix("Address: ")).map(str::trim).collect();
+        let silent: Vec<&&str> = addresses
+            .iter()
+            .filter(|a| !lab.say(WORKER, &format!("docker exec {from} ping -c 1 -W 1 {a}")).ok)
+            .collect();
+        if addresses.len() == 4 && silent.is_empty() { Ok(()) } else { Err(format!("{addresses:?} {silent:?}")) }
+    });
+    lab.on(TWO, "docker service rm web");
     lab.end();
 }

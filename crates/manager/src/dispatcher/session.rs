@@ -139,6 +139,8 @@ impl Session {
         match message {
             FromNode::Hello { description, data_path_addr, directory: _ } => {
                 self.hello = Some((description, data_path_addr));
+                // If it has not got what it was asked to get, it is asked again.
+                self.asked_to_trust = None;
                 self.write_row().await?;
             }
             FromNode::Status(statuses) => {

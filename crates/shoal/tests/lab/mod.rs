@@ -95,8 +95,13 @@ impl TestLab {
 
     /// Waits until `docker service ls` shows as many replicas.
     pub fn replicas(&self, service: &str, wanted: &str, limit: Duration) {
+        self.replicas_seen_by(&self.machines[0].name, service, wanted, limit);
+    }
+
+    /// The same, as one machine shows it.
+    pub fn replicas_seen_by(&self, machine: &str, service: &str, wanted: &str, limit: Duration) {
         self.until(&format!("{service} runs {wanted}"), limit, || {
-            let services = self.say(&self.machines[0].name, "docker service ls --format '{{.Name}} {{.Replicas}}'");
+            let services = self.say(machine, "docker service ls --format '{{.Name}} {{.Replicas}}'");
             if services.out.lines().any(|l| l == format!("{service} {wanted}")) {
                 Ok(())
             } else {

@@ -352,7 +352,7 @@ impl Membership {
     }
 
     /// Ends what runs for the swarm on this machine.
-    async fn leave_running(&self, engine: &Arc<Engine>, joined: &Joined) {
+    pub(super) async fn leave_running(&self, engine: &Arc<Engine>, joined: &Joined) {
         joined.end_tasks();
         engine.containers.set_attacher(None);
         // Their service is over: no grace, as Docker does.
@@ -385,7 +385,8 @@ fn leave_warning(manager: &Manager) -> String {
         .filter_map(|n| n.manager.as_ref())
         .fold((0i64, 0i64), |(r, all), m| (r + i64::from(m.reachable), all + 1));
     let mut text = "You are attempting to leave the swarm on a node that is participating as a manager. ".to_owned();
-    let led = manager.store().leadership().borrow().leader.is_some();
+    let (own, leadership) = (manager.node_id(), manager.store().leadership().borrow().clone());
+    let led = leadership.here || leadership.leader.is_some_and(|l| l.node != own.as_str());
     if !led {
         text += "Doing so may lose the consensus of your cluster. ";
     } else if reachable - 2 <= all - reachable {

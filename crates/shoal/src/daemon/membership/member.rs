@@ -116,7 +116,8 @@ async fn lead_here(manager: Option<&Manager>) {
 async fn removed(engine: &Weak<Engine>, why: String) {
     tracing::warn!(why, "this node was removed from the swarm");
     if let Some(engine) = engine.upgrade() {
-        engine.membership.removed(why).await;
+        // In a task of its own: it ends the one that we are in.
+        tokio::spawn(async move { engine.membership.removed(&engine, why).await });
     }
 }
 
@@ -124,6 +125,9 @@ async fn removed(engine: &Weak<Engine>, why: String) {
 async fn moved(engine: &Weak<Engine>, joined: &Joined, local: IpAddr) {
     let local = local.to_canonical();
     let Some(engine) = engine.upgrade() else { return };
+    if joined.manager().is_some_and(|m| m.has_moved()) {
+        engine.membership.move_manager(&engine, joined, local).await;
+    }
     let (node, before, file) = {
         let mut file = joined.file.lock();
         if file.addr == local {

@@ -165,20 +165,41 @@ impl Membership {
         tracing::info!("this node is a worker now");
     }
 
+    /// The machine has another address: the manager goes there, and tells the others.
+    pub(super) async fn move_manager(&self, engine: &Arc<Engine>, joined: &Joined, to: IpAddr) {
+        let _one = self.changing.lock().await;
+        if !self.is_now(joined) {
+            return;
+        }
+        let Some(manager) = joined.manager.write().take() else { return };
+        for task in joined.manager_tasks.lock().drain(..) {
+            task.abort();
+        }
+        let moved = match manager.move_to(to).await {
+            Ok(moved) => moved,
+            Err(e) => {
+                tracing::error!(error = %e, "the manager cannot go to the new address: restart the daemon");
+                return;
+            }
+        };
+        if let Err(e) = self.take_up(engine, joined, moved) {
+            tracing::error!(error = %e, "the manager at the new address is not in use");
+        }
+    }
+
     fn is_now(&self, joined: &Joined) -> bool {
         self.joined().is_some_and(|now| std::ptr::eq(&*now, joined))
     }
 
     /// The managers do not know this node any more.
-    pub(super) async fn removed(&self, why: String) {
+    pub(super) async fn removed(&self, engine: &Arc<Engine>, why: String) {
+        let _one = self.changing.lock().await;
         let before = std::mem::replace(
             &mut *self.state.write(),
             State::Error(format!("{why}: use \"docker swarm leave --force\", then join again")),
         );
         if let State::Joined(joined) = before {
-            for task in joined.manager_tasks.lock().drain(..) {
-                task.abort();
-            }
+            self.leave_running(engine, &joined).await;
             let manager = joined.manager.write().take();
             if let Some(manager) = manager {
                 manager.shutdown().await;
