@@ -443,7 +443,7 @@ fn keys_and_certificates_change_hands() {
     let before = runs(&lab, &[ONE, WORKER], "web");
     lab.refused(
         ONE,
-        "docker swarm ca --rotate --external-ca protocol=cfssl,url=https://ca.test",
+        "docker swarm update --external-ca protocol=cfssl,url=https://ca.test",
         "external certificate authority",
     );
     let said = lab.on(TWO, "docker swarm ca --rotate");
@@ -505,7 +505,7 @@ fn machines_with_new_addresses_come_back() {
     let readdress = |machine: &str, new: &str| {
         let old = lab.address(machine);
         let device = lab.on(machine, &format!("ip -o -4 addr show | grep -w {old} | cut -d' ' -f2"));
-        lab.on(machine, &format!("ip addr add {new}/24 dev {device} && ip addr del {old}/24 dev {device}"));
+        lab.on(machine, &format!("ip addr del {old}/24 dev {device} && ip addr add {new}/24 dev {device}"));
     };
     let has = |node: &str, field: &str, new: &str| {
         lab.until(&format!("{node} is at {new}"), Duration::from_secs(30), || {

@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use wire::agent::{JoinAnswer, ManagerPeer, RenewRequest};
@@ -34,7 +35,9 @@ pub const TARGET_HEADER: &str = "x-shoal-target";
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one manager may think before the next is asked too.
-const NEXT_MANAGER: Duration = Duration::from_millis(250);
+const NEXT_MANAGER: Duration = Duration::from_millis(200);
+/// How long the last of them may think when another has said that it does not lead.
+const LAST_MANAGER: Duration = Duration::from_millis(400);
 /// How often a leader is looked for while an election is under way.
 const LEADER_AGAIN: Duration = Duration::from_millis(50);
 
@@ -74,12 +77,24 @@ struct Inner {
     credentials: Credentials,
     managers: Mutex<Vec<ManagerPeer>>,
     link: tokio::sync::Mutex<Option<Arc<Link>>>,
+    /// Managers that said nothing when they were asked last.
+    slow: Mutex<Vec<SocketAddr>>,
+    /// How often in a row nobody was found: on a busy machine the leader itself is slow, and is given more time.
+    misses: AtomicU32,
 }
 
 impl Channel {
     /// A channel to these managers; connects when first used.
     pub fn new(credentials: Credentials, managers: Vec<ManagerPeer>) -> Self {
-        Self { inner: Arc::new(Inner { credentials, managers: Mutex::new(managers), link: Default::default() }) }
+        Self {
+            inner: Arc::new(Inner {
+                credentials,
+                managers: Mutex::new(managers),
+                link: Default::default(),
+                slow: Mutex::default(),
+                misses: AtomicU32::new(0),
+            }),
+        }
     }
 
     /// Replaces the managers to fall back on.
@@ -120,8 +135,12 @@ impl Channel {
         if let Some(link) = &held {
             waiting.push_front(link.addr);
         }
+        // Those that said nothing the last time are asked last.
+        let slow = self.inner.slow.lock().clone();
+        waiting.make_contiguous().sort_by_key(|addr| slow.contains(addr));
         let mut asked: Vec<SocketAddr> = Vec::new();
         let mut running = JoinSet::new();
+        let mut pending: Vec<SocketAddr> = Vec::new();
         let mut refusal = None;
         let mut why = String::from("no manager is known");
         loop {
@@ -132,21 +151,48 @@ impl Channel {
                 asked.push(addr);
                 let open = held.clone().filter(|l| l.addr == addr);
                 let (config, ask) = (tls::client_config(&self.inner.credentials)?, ask.clone());
+                pending.push(addr);
                 running.spawn(async move {
-                    let link = match open {
-                        Some(link) => link,
-                        None => Arc::new(Link::connect(addr, config).await?),
+                    let asked = async {
+                        let link = match open {
+                            Some(link) => link,
+                            None => Arc::new(Link::connect(addr, config).await?),
+                        };
+                        Ok::<_, ChannelError>((ask(link.clone()).await?, link))
                     };
-                    Ok((ask(link.clone()).await?, link))
+                    (addr, asked.await)
                 });
             } else if running.is_empty() {
                 return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
             }
-            let patience = if waiting.is_empty() { CALL_TIMEOUT * 2 } else { NEXT_MANAGER };
-            let Ok(Some(ended)) = tokio::time::timeout(patience, running.join_next()).await else { continue };
-            let ended = ended.unwrap_or_else(|e| Err(ChannelError::Unreachable(e.to_string())));
+            let patience = match (waiting.is_empty(), &refusal) {
+                (false, _) => NEXT_MANAGER,
+                // The others do not lead: who says nothing now is probably gone.
+                (true, Some(_)) => LAST_MANAGER * (1 << self.inner.misses.load(Ordering::Relaxed).min(3)),
+                (true, None) => CALL_TIMEOUT * 2,
+            };
+            let ended = match tokio::time::timeout(patience, running.join_next()).await {
+                Ok(Some(ended)) => ended,
+                Ok(None) => continue,
+                Err(_) if waiting.is_empty() => {
+                    *self.inner.slow.lock() = pending;
+                    self.inner.misses.fetch_add(1, Ordering::Relaxed);
+                    return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
+                }
+                Err(_) => continue,
+            };
+            let (addr, ended) = match ended {
+                Ok(ended) => ended,
+                Err(e) => {
+                    why = e.to_string();
+                    continue;
+                }
+            };
+            pending.retain(|p| *p != addr);
             match ended {
                 Ok((answer, link)) => {
+                    *self.inner.slow.lock() = pending;
+                    self.inner.misses.store(0, Ordering::Relaxed);
                     *self.inner.link.lock().await = Some(link);
                     return Ok(answer);
                 }

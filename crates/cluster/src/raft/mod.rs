@@ -119,6 +119,9 @@ pub enum MembershipError {
     /// It took too long.
     #[error("the new manager did not catch up in time")]
     Timeout,
+    /// Not enough managers answer.
+    #[error("too few managers answer")]
+    NoMajority,
     /// The new manager does not answer.
     #[error("could not connect to prospective new cluster member using its advertised address: {0} does not answer")]
     Unreachable(Member),
@@ -131,6 +134,9 @@ const QUORUM_LOST: Duration = Duration::from_millis(1200);
 
 /// A manager that has not answered for so long is shown as unreachable.
 const REACHED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The others agree to let a manager go within this, or it is tried again later.
+const REMOVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A handle on a running raft.
 #[derive(Clone)]
@@ -272,9 +278,11 @@ impl Raft {
     /// See [`MembershipError`].
     pub async fn remove_voter(&self, id: u64) -> Result<(), MembershipError> {
         let change = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-        let done = self.inner.change_membership(change, false).await;
-        done.map_err(|e| MembershipError::Refused(e.to_string()))?;
-        Ok(())
+        let removal = self.inner.change_membership(change, false);
+        match tokio::time::timeout(REMOVED_WITHIN, removal).await {
+            Ok(done) => done.map(drop).map_err(|e| MembershipError::Refused(e.to_string())),
+            Err(_) => Err(MembershipError::NoMajority),
+        }
     }
 
     /// Answers a call of another manager (see [`Call`]).

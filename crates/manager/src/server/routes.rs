@@ -182,8 +182,10 @@ fn engine(server: &Server, caller: &Caller, peer: Peer, request: Request<Incomin
 }
 
 async fn raft(server: &Server, peer: &Peer, call: &str, request: Request<Incoming>) -> Answer {
-    // A manager that was demoted may still hold its old certificate.
-    let demoted = server.store.tables().node(&peer.node).is_some_and(|n| n.spec.role != NodeRole::Manager);
+    // A manager that was demoted may still hold its old certificate. While it is in raft, though, its word is needed to let
+    // it go.
+    let wished = server.store.tables().node(&peer.node).is_none_or(|n| n.spec.role == NodeRole::Manager);
+    let demoted = !wished && !server.store.raft().voters().values().any(|m| m.node == peer.node.as_str());
     if peer.role != NodeRole::Manager || demoted {
         return Err(Refusal::forbidden(format!("node {} is not a manager", peer.node)));
     }

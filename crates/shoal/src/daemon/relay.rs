@@ -153,9 +153,7 @@ mod tests {
     #[test]
     fn other_nodes_ask_for_the_swarm_and_not_for_the_machine() {
         use NodeRole::{Manager, Worker};
-        for path in
-            ["/v1.44/services", "/tasks/x", "/v1.51/nodes/a/update", "/swarm", "/swarm/update"]
-        {
+        for path in ["/v1.44/services", "/tasks/x", "/v1.51/nodes/a/update", "/swarm", "/swarm/update"] {
             assert!(may_ask(Worker, path).is_ok(), "{path}");
         }
         for path in [
