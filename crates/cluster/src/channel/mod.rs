@@ -153,7 +153,7 @@ impl Channel {
                 let (config, ask) = (tls::client_config(&self.inner.credentials)?, ask.clone());
                 pending.push(addr);
                 running.spawn(async move {
-                    let asked = async {
+                    let asked = async move {
                         let link = match open {
                             Some(link) => link,
                             None => Arc::new(Link::connect(addr, config).await?),
