@@ -3,6 +3,7 @@
 //! An address, port or vni that this draft sets free is not given again within the same draft, so that the order of its
 //! actions does not matter.
 use crate::Random;
+use crate::orchestrate::slot::SlotKey;
 use model::{
     DesiredState, Id, Network, NetworkId, Node, NodeId, ObjectRef, Service, ServiceId, StoreAction, Tables, Task,
     TaskId, TaskState, Timestamp,
@@ -19,8 +20,8 @@ pub(crate) struct Draft<'a> {
     services: BTreeMap<ServiceId, Arc<Service>>,
     nodes: BTreeMap<NodeId, Arc<Node>>,
     networks: BTreeMap<NetworkId, Arc<Network>>,
-    /// Tasks made here, by service.
-    made: BTreeMap<ServiceId, Vec<TaskId>>,
+    /// Tasks made here, by service and slot.
+    made: BTreeMap<(ServiceId, SlotKey), Vec<TaskId>>,
     /// Addresses given here.
     taken: BTreeSet<(NetworkId, IpAddr)>,
 }
@@ -84,8 +85,15 @@ impl<'a> Draft<'a> {
             .tables
             .tasks_of_service(id)
             .filter_map(|t| if self.tasks.is_empty() { Some(t) } else { self.task(&t.id) });
-        let made = self.made.get(id).into_iter().flatten().filter_map(|t| self.task(t));
+        let made = self.made.range((id.clone(), SlotKey::Number(0))..).take_while(|((s, _), _)| s == id);
+        let made = made.flat_map(|(_, tasks)| tasks).filter_map(|t| self.task(t));
         stored.chain(made).cloned().collect()
+    }
+
+    /// The tasks that this draft makes in a slot.
+    pub fn made(&self, service: &ServiceId, key: &SlotKey) -> impl Iterator<Item = &TaskId> {
+        let made = if self.made.is_empty() { None } else { self.made.get(&(service.clone(), key.clone())) };
+        made.into_iter().flatten()
     }
 
     /// The tasks that this draft changes or makes.
@@ -93,17 +101,30 @@ impl<'a> Draft<'a> {
         self.tasks.values().flatten()
     }
 
+    /// Whether this draft changes or makes the task.
+    pub fn touches(&self, id: &TaskId) -> bool {
+        self.tasks.contains_key(id)
+    }
+
     pub fn put_task(&mut self, task: Task) {
+        self.put_task_shared(Arc::new(task));
+    }
+
+    pub fn put_task_shared(&mut self, task: Arc<Task>) {
         match self.tables.task(&task.id) {
-            Some(stored) if **stored == task => drop(self.tasks.remove(&task.id)),
-            Some(_) => drop(self.tasks.insert(task.id.clone(), Some(Arc::new(task)))),
+            Some(stored) if **stored == *task => drop(self.tasks.remove(&task.id)),
+            Some(_) => drop(self.tasks.insert(task.id.clone(), Some(task))),
             None => {
                 if let Some(service) = &task.service
                     && !self.tasks.contains_key(&task.id)
                 {
-                    self.made.entry(service.clone()).or_default().push(task.id.clone());
+                    let key = match &task.node {
+                        Some(node) if task.slot == 0 => SlotKey::Node(node.clone()),
+                        _ => SlotKey::Number(task.slot),
+                    };
+                    self.made.entry((service.clone(), key)).or_default().push(task.id.clone());
                 }
-                self.tasks.insert(task.id.clone(), Some(Arc::new(task)));
+                self.tasks.insert(task.id.clone(), Some(task));
             }
         }
     }

@@ -60,6 +60,7 @@ pub fn plan(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &m
     allocate::tasks::run(&mut draft, memory);
     schedule::run(&mut draft, memory);
     allocate::nodes::run(&mut draft, memory);
+    memory.loads.revert();
     let actions = draft.into_actions();
     memory.remember_plan(&actions);
     Plan { wake_at: memory.next_wake(), actions }

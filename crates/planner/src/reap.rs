@@ -10,7 +10,7 @@
 //! ```
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
-use crate::orchestrate::slot::{SlotKey, slots};
+use crate::orchestrate::slot::{Slot, SlotKey};
 use model::{DesiredState, NodeState, Service, ServiceId, Task, TaskState, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,18 +26,17 @@ enum Verdict {
     Orphan,
 }
 
-/// Tasks of a service that is still there.
-pub(crate) fn history(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
-    let tasks = draft.tasks_of_service(&service.id);
+/// The tasks of one slot of a service that is still there.
+pub(crate) fn history(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, key: &SlotKey) {
+    let tasks: Vec<Arc<Task>> =
+        memory.roster(&service.id).tasks(key).filter_map(|id| draft.task(id)).cloned().collect();
     for task in &tasks {
-        if draft.is_full() {
-            return;
-        }
         judge(draft, memory, task);
     }
-    // Most services have no history to cut.
+    // Most slots have no history to cut.
     if tasks.iter().any(|t| !t.desired.wants_to_run()) {
-        trim(draft, service);
+        let slot = memory.slot(draft, service, key);
+        trim(draft, service, key, &slot);
     }
 }
 
@@ -68,10 +67,7 @@ pub(crate) fn loose_tasks(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
 fn judge(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>) {
     match verdict(draft, task) {
         Verdict::Keep => {}
-        Verdict::LookAgain(at) => match &task.service {
-            Some(service) => memory.wake_service(service, at),
-            None => memory.wake_loose(&task.id, at),
-        },
+        Verdict::LookAgain(at) => memory.wake_task(task, at),
         Verdict::Delete => draft.remove_task(&task.id),
         Verdict::Orphan => {
             let mut orphan = (**task).clone();
@@ -107,8 +103,11 @@ fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
     if at <= draft.now { Verdict::Orphan } else { Verdict::LookAgain(at) }
 }
 
-/// Cuts each slot's history. Jobs keep theirs: it is their result.
-fn trim(draft: &mut Draft<'_>, service: &Service) {
+/// Cuts a slot's history. Jobs keep theirs: it is their result.
+fn trim(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, slot: &Slot) {
+    if service.spec.mode.is_job() {
+        return;
+    }
     let attempts = service.spec.task.restart.as_ref().map_or(0, |r| r.max_attempts);
     let limit = match draft.tables.cluster().map_or(5, |c| c.spec.task_history_limit) {
         _ if attempts > 0 => attempts as usize + 1,
@@ -117,19 +116,10 @@ fn trim(draft: &mut Draft<'_>, service: &Service) {
             Err(_) => return,
         },
     };
-    if service.spec.mode.is_job() {
-        return;
-    }
-    for (key, slot) in slots(draft, service) {
-        let node_gone = matches!(&key, SlotKey::Node(n) if draft.node(n).is_none());
-        let limit = if node_gone { 0 } else { limit };
-        let excess = (slot.live.len() + slot.past.len()).saturating_sub(limit);
-        let ended = slot.past.iter().filter(|t| t.status.state.is_terminal());
-        for task in ended.take(excess) {
-            if draft.is_full() {
-                return;
-            }
-            draft.remove_task(&task.id);
-        }
+    let node_gone = matches!(key, SlotKey::Node(n) if draft.node(n).is_none());
+    let limit = if node_gone { 0 } else { limit };
+    let excess = (slot.live.len() + slot.past.len()).saturating_sub(limit);
+    for task in slot.past.iter().filter(|t| t.status.state.is_terminal()).take(excess) {
+        draft.remove_task(&task.id);
     }
 }

@@ -3,11 +3,12 @@
 use super::next_free;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
-use model::{NetworkId, NetworkTarget, Node, NodeAttachment, NodeId, NodeState};
+use model::{NetworkId, Node, NodeAttachment, NodeId, NodeState};
 use std::collections::BTreeSet;
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
-    let touched: Vec<NodeId> = draft.touched_tasks().filter_map(|t| t.node.clone()).collect();
+    let touched: Vec<NodeId> =
+        draft.touched_tasks().filter(|t| !t.networks.is_empty()).filter_map(|t| t.node.clone()).collect();
     memory.dirty_nodes.extend(touched);
     let mut waiting = BTreeSet::new();
     while !draft.is_full()
@@ -15,7 +16,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
     {
         let Some(stored) = draft.node(&id).cloned() else { continue };
         let mut node = (*stored).clone();
-        let needed = needed(draft, &node);
+        let needed = needed(draft, memory, &node);
         node.attachments.retain(|a| needed.contains(&a.network));
         for network in &needed {
             if node.attachments.iter().any(|a| a.network == *network) {
@@ -42,7 +43,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
     memory.dirty_nodes.extend(waiting);
 }
 
-fn needed(draft: &Draft<'_>, node: &Node) -> BTreeSet<NetworkId> {
+fn needed(draft: &Draft<'_>, memory: &PlannerMemory, node: &Node) -> BTreeSet<NetworkId> {
     let mut needed = BTreeSet::new();
     // What a node once has it keeps while it is away: its containers may still be running.
     if let Some(ingress) = draft.ingress().filter(|n| !n.subnets.is_empty())
@@ -50,16 +51,7 @@ fn needed(draft: &Draft<'_>, node: &Node) -> BTreeSet<NetworkId> {
     {
         needed.insert(ingress.id.clone());
     }
-    let stored = draft.tables.tasks_on_node(&node.id).filter_map(|t| draft.task(&t.id));
-    let touched = draft.touched_tasks().filter(|t| t.node.as_ref() == Some(&node.id));
-    for task in stored.chain(touched).filter(|t| !t.status.state.is_terminal()) {
-        for network in &task.networks {
-            if let NetworkTarget::Swarm(id) = &network.network
-                && draft.network(id).is_some_and(|n| !n.subnets.is_empty())
-            {
-                needed.insert(id.clone());
-            }
-        }
-    }
+    let has_subnet = |id: &&NetworkId| draft.network(id).is_some_and(|n| !n.subnets.is_empty());
+    needed.extend(memory.loads.get(&node.id).networks().filter(has_subnet).cloned());
     needed
 }

@@ -1,35 +1,29 @@
 //! Global services: one task on each node that fits.
 use super::make_task;
-use super::restart::{is_finished, replace};
-use super::slot::{SlotKey, slots};
+use super::slot::SlotKey;
 use crate::draft::Draft;
 use crate::enforce;
 use crate::memory::PlannerMemory;
 use model::{Availability, DesiredState, Node, NodeState, Service, TaskState};
 
-pub(crate) fn run(draft: &mut Draft<'_>, _memory: &mut PlannerMemory, service: &Service) {
-    let slots = slots(draft, service);
-    for (key, slot) in &slots {
+pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
+    let free: Vec<SlotKey> = draft
+        .tables
+        .nodes()
+        .filter(|n| takes(service, n))
+        .map(|n| SlotKey::Node(n.id.clone()))
+        .filter(|key| !memory.roster(&service.id).held.contains(key))
+        .collect();
+    for key in free {
         if draft.is_full() {
             return;
-        }
-        replace(draft, service, key, slot);
-    }
-    let nodes: Vec<_> = draft.tables.nodes().filter(|n| takes(service, n)).map(|n| n.id.clone()).collect();
-    for node in nodes {
-        if draft.is_full() {
-            return;
-        }
-        let key = SlotKey::Node(node);
-        let slot = slots.get(&key);
-        if slot.is_some_and(|s| !s.live.is_empty() || is_finished(draft, service, s)) {
-            continue;
         }
         // What still runs there (the node was drained or away a moment ago) stops first.
-        let stopping = slot.is_some_and(|s| {
-            s.past.iter().any(|t| !t.status.state.is_terminal() && t.status.state >= TaskState::Assigned)
-        });
+        let slot = memory.slot(draft, service, &key);
+        let stopping =
+            slot.past.iter().any(|t| !t.status.state.is_terminal() && t.status.state >= TaskState::Assigned);
         make_task(draft, service, &key, if stopping { DesiredState::Ready } else { DesiredState::Running });
+        memory.roster(&service.id).held.insert(key);
     }
 }
 

@@ -1,29 +1,13 @@
 //! Jobs: tasks that are meant to end. An iteration runs until each slot (or node) has completed once; a changed job
 //! begins a new iteration, and what is left of the old one is removed.
-use super::restart::{is_finished, replace};
+use super::restart::is_finished;
 use super::slot::{Slot, SlotKey, slots};
 use super::{global, make_task};
 use crate::draft::Draft;
-use crate::memory::PlannerMemory;
 use model::{DesiredState, Service, TaskState};
-use std::collections::BTreeMap;
 
-pub(crate) fn replicated(
-    draft: &mut Draft<'_>,
-    _memory: &mut PlannerMemory,
-    service: &Service,
-    max_concurrent: u64,
-    total: u64,
-) {
-    let service = &iterate(draft, service);
-    let slots = current(draft, service);
-    for (key, slot) in &slots {
-        if draft.is_full() {
-            return;
-        }
-        replace(draft, service, key, slot);
-    }
-    let slots = current(draft, service);
+pub(crate) fn replicated(draft: &mut Draft<'_>, service: &Service, max_concurrent: u64, total: u64) {
+    let slots = slots(draft, service);
     let completed = |s: &Slot| s.all().any(|t| t.status.state == TaskState::Complete);
     let active = slots.values().filter(|s| !s.live.is_empty() && !completed(s)).count() as u64;
     let at_once = if max_concurrent == 0 { total } else { max_concurrent };
@@ -43,15 +27,8 @@ pub(crate) fn replicated(
     }
 }
 
-pub(crate) fn global(draft: &mut Draft<'_>, _memory: &mut PlannerMemory, service: &Service) {
-    let service = &iterate(draft, service);
-    let slots = current(draft, service);
-    for (key, slot) in &slots {
-        if draft.is_full() {
-            return;
-        }
-        replace(draft, service, key, slot);
-    }
+pub(crate) fn global(draft: &mut Draft<'_>, service: &Service) {
+    let slots = slots(draft, service);
     let nodes: Vec<_> = draft.tables.nodes().filter(|n| global::takes(service, n)).map(|n| n.id.clone()).collect();
     for node in nodes {
         if draft.is_full() {
@@ -70,7 +47,7 @@ pub(crate) fn global(draft: &mut Draft<'_>, _memory: &mut PlannerMemory, service
 }
 
 /// Begins a new iteration if tasks of the current one were made from another spec, and removes what is older.
-fn iterate(draft: &mut Draft<'_>, service: &Service) -> Service {
+pub(crate) fn iterate(draft: &mut Draft<'_>, service: &Service) -> Service {
     let mut service = service.clone();
     let tasks = draft.tasks_of_service(&service.id);
     let outdated = tasks.iter().any(|t| {
@@ -91,8 +68,4 @@ fn iterate(draft: &mut Draft<'_>, service: &Service) -> Service {
         draft.stop(task, DesiredState::Remove);
     }
     service
-}
-
-fn current(draft: &Draft<'_>, service: &Service) -> BTreeMap<SlotKey, Slot> {
-    slots(draft, service)
 }

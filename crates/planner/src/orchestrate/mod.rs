@@ -24,18 +24,19 @@ use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use crate::{reap, update};
 use model::{DesiredState, Service, ServiceId, ServiceMode};
+use restart::{is_finished, replace};
+use slot::SlotKey;
+use std::collections::BTreeSet;
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
-    let mut again = Vec::new();
     while !draft.is_full()
-        && let Some(id) = memory.dirty_services.pop_first()
+        && let Some((id, slots)) = memory.take_dirty_service()
     {
-        memory.clear_timer(&id);
         match draft.service(&id).cloned() {
             Some(stored) => {
                 let mut service = (*stored).clone();
                 allocate_service(draft, memory, &mut service);
-                one(draft, memory, &service);
+                one(draft, memory, &service, slots);
             }
             None => {
                 memory.service_troubles.remove(&id);
@@ -45,10 +46,9 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
         }
         // A full draft may have cut this service's work short.
         if draft.is_full() {
-            again.push(id);
+            memory.mark_slots(&id, BTreeSet::new());
         }
     }
-    memory.dirty_services.extend(again);
 }
 
 fn allocate_service(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &mut Service) {
@@ -69,23 +69,63 @@ fn allocate_service(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: 
     }
 }
 
-fn one(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
+fn one(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, slots: BTreeSet<SlotKey>) {
     match service.spec.mode {
         ServiceMode::Replicated { replicas } => {
-            replicated::run(draft, memory, service, replicas);
-            update::run(draft, memory, service);
+            if tend(draft, memory, service, slots) {
+                replicated::run(draft, memory, service, replicas);
+                update::run(draft, memory, service);
+            }
         }
         ServiceMode::Global => {
-            global::run(draft, memory, service);
-            update::run(draft, memory, service);
+            if tend(draft, memory, service, slots) {
+                global::run(draft, memory, service);
+                update::run(draft, memory, service);
+            }
         }
         ServiceMode::ReplicatedJob { max_concurrent, total_completions } => {
-            jobs::replicated(draft, memory, service, max_concurrent, total_completions);
+            let service = &jobs::iterate(draft, service);
+            if tend(draft, memory, service, slots) {
+                jobs::replicated(draft, service, max_concurrent, total_completions);
+            }
         }
-        ServiceMode::GlobalJob => jobs::global(draft, memory, service),
+        ServiceMode::GlobalJob => {
+            let service = &jobs::iterate(draft, service);
+            if tend(draft, memory, service, slots) {
+                jobs::global(draft, service);
+            }
+        }
     }
-    restart::promote(draft, memory, service);
-    reap::history(draft, memory, service);
+}
+
+/// Looks after slots: what ended or was lost gets a successor, what was held may start, what is over is forgotten.
+/// `false`: the draft is full, and the rest is for the next plan.
+fn tend(
+    draft: &mut Draft<'_>,
+    memory: &mut PlannerMemory,
+    service: &Service,
+    mut slots: BTreeSet<SlotKey>,
+) -> bool {
+    while let Some(key) = slots.pop_first() {
+        if draft.is_full() {
+            slots.insert(key);
+            memory.mark_slots(&service.id, slots);
+            return false;
+        }
+        memory.clear_slot_timer(&service.id, &key);
+        let slot = memory.slot(draft, service, &key);
+        let held = !slot.live.is_empty() || is_finished(draft, service, &slot);
+        let roster = memory.roster(&service.id);
+        if held {
+            roster.held.insert(key.clone());
+        } else {
+            roster.held.remove(&key);
+        }
+        replace(draft, service, &key, &slot);
+        restart::promote(draft, memory, service, &key);
+        reap::history(draft, memory, service, &key);
+    }
+    true
 }
 
 /// A service that is gone takes its tasks along.

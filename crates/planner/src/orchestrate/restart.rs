@@ -11,7 +11,7 @@
 //! The restart policy speaks of containers that end: a task that was lost with its node is always replaced. Attempts
 //! are counted from the tasks in the slot (as many are kept as that needs), so a new leader counts the same.
 use super::make_task;
-use super::slot::{Slot, SlotKey, slots};
+use super::slot::{Slot, SlotKey};
 use crate::draft::Draft;
 use crate::enforce;
 use crate::memory::PlannerMemory;
@@ -163,25 +163,18 @@ fn policy(service: &Service) -> RestartPolicy {
     service.spec.task.restart.clone().unwrap_or_default()
 }
 
-/// Lets held tasks start when their time has come.
-pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
-    let held = |t: &Task| t.desired == DesiredState::Ready;
-    // Most services hold nothing: a look at the tasks is cheaper than the slots.
-    if !draft.tasks_of_service(&service.id).iter().any(|t| held(t)) {
-        return;
-    }
-    for slot in slots(draft, service).values() {
-        for task in slot.live.iter().filter(|t| held(t)) {
-            match start_at(draft, service, slot, task) {
-                Some(at) if at <= draft.now => {
-                    let mut next = (**task).clone();
-                    next.desired =
-                        if service.spec.mode.is_job() { DesiredState::Complete } else { DesiredState::Running };
-                    draft.put_task(next);
-                }
-                Some(at) => memory.wake_service(&service.id, at),
-                None => {}
+/// Lets the held tasks of a slot start when their time has come.
+pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, key: &SlotKey) {
+    let slot = memory.slot(draft, service, key);
+    for task in slot.live.iter().filter(|t| t.desired == DesiredState::Ready) {
+        match start_at(draft, service, &slot, task) {
+            Some(at) if at <= draft.now => {
+                let mut next = (**task).clone();
+                next.desired = if service.spec.mode.is_job() { DesiredState::Complete } else { DesiredState::Running };
+                draft.put_task(next);
             }
+            Some(at) => memory.wake_slot(&service.id, key, at),
+            None => {}
         }
     }
 }

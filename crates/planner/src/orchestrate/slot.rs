@@ -21,6 +21,21 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// Puts a task where it belongs; one that is to be removed belongs nowhere.
+    pub fn place(&mut self, service: &Service, task: &Arc<Task>) {
+        if task.desired == DesiredState::Remove {
+            return;
+        }
+        // A job's task that has done its work stays wished so: clients count these.
+        let done = service.spec.mode.is_job() && task.status.state == TaskState::Complete;
+        let side = if task.desired.wants_to_run() && !done { &mut self.live } else { &mut self.past };
+        side.push(task.clone());
+    }
+    /// Oldest first.
+    pub fn sort(&mut self) {
+        self.live.sort_by_key(|t| age(t));
+        self.past.sort_by_key(|t| age(t));
+    }
     /// The task that was last in this place, besides `task`.
     pub fn predecessor(&self, task: &Task) -> Option<&Arc<Task>> {
         self.past.iter().rev().find(|t| t.id != task.id && t.meta.created_at <= task.meta.created_at)
@@ -53,14 +68,8 @@ pub(crate) fn slots(draft: &Draft<'_>, service: &Service) -> BTreeMap<SlotKey, S
             (None, true) => continue,
             _ => SlotKey::Number(task.slot),
         };
-        let slot = slots.entry(key).or_default();
-        // A job's task that has done its work stays wished so: clients count these.
-        let done = service.spec.mode.is_job() && task.status.state == TaskState::Complete;
-        if task.desired.wants_to_run() && !done { slot.live.push(task) } else { slot.past.push(task) }
+        slots.entry(key).or_default().place(service, &task);
     }
-    for slot in slots.values_mut() {
-        slot.live.sort_by_key(|t| age(t));
-        slot.past.sort_by_key(|t| age(t));
-    }
+    slots.values_mut().for_each(Slot::sort);
     slots
 }

@@ -1,6 +1,7 @@
 //! What a node carries.
-use model::{GenericResource, Protocol, PublishMode, ServiceId, Task};
-use std::collections::BTreeMap;
+use model::{GenericResource, NetworkId, NetworkTarget, NodeId, Protocol, PublishMode, ServiceId, Task};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Sums over the tasks of a node, kept up by adding and removing tasks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,16 +15,19 @@ pub(crate) struct NodeLoad {
     pub generic: BTreeMap<String, i64>,
     /// Host-mode ports of unfinished tasks.
     pub ports: BTreeMap<(u16, Protocol), u32>,
+    /// Overlays of unfinished tasks.
+    networks: BTreeMap<NetworkId, u32>,
 }
 
 /// Nothing.
-pub(crate) static NONE: NodeLoad = NodeLoad {
+static NONE: NodeLoad = NodeLoad {
     active: 0,
     services: BTreeMap::new(),
     nano_cpus: 0,
     memory_bytes: 0,
     generic: BTreeMap::new(),
     ports: BTreeMap::new(),
+    networks: BTreeMap::new(),
 };
 
 impl NodeLoad {
@@ -38,6 +42,11 @@ impl NodeLoad {
     /// Tasks of a service that shall run here.
     pub fn of_service(&self, service: Option<&ServiceId>) -> u64 {
         service.and_then(|s| self.services.get(s)).copied().unwrap_or_default()
+    }
+
+    /// The overlays that the unfinished tasks here are on.
+    pub fn networks(&self) -> impl Iterator<Item = &NetworkId> {
+        self.networks.keys()
     }
 
     fn change(&mut self, task: &Task, sign: i64) {
@@ -68,6 +77,94 @@ impl NodeLoad {
             if *n == 0 {
                 self.ports.remove(&key);
             }
+        }
+        for at in &task.networks {
+            let NetworkTarget::Swarm(id) = &at.network else { continue };
+            let n = self.networks.entry(id.clone()).or_default();
+            *n = n.saturating_add_signed(sign as i32);
+            if *n == 0 {
+                self.networks.remove(id);
+            }
+        }
+    }
+}
+
+/// What all nodes carry, with an order of the nodes by it. A plan tries its placements here and takes them back at its
+/// end: whether they become true is for the tables to say.
+#[derive(Debug, Default)]
+pub(crate) struct Loads {
+    of: BTreeMap<NodeId, NodeLoad>,
+    /// The nodes that there are, least loaded first.
+    order: BTreeSet<(u64, NodeId)>,
+    tried: Vec<(Arc<Task>, bool)>,
+}
+
+impl Loads {
+    /// The node is there.
+    pub fn know(&mut self, node: &NodeId) {
+        let active = self.get(node).active;
+        self.order.insert((active, node.clone()));
+    }
+
+    /// The node is gone.
+    pub fn forget(&mut self, node: &NodeId) {
+        let active = self.get(node).active;
+        self.order.remove(&(active, node.clone()));
+    }
+
+    pub fn get(&self, node: &NodeId) -> &NodeLoad {
+        self.of.get(node).unwrap_or(&NONE)
+    }
+
+    /// How many nodes there are.
+    pub fn nodes(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The nodes that there are, least loaded first.
+    pub fn by_tasks(&self) -> impl Iterator<Item = &NodeId> {
+        self.order.iter().map(|(_, node)| node)
+    }
+
+    pub fn add(&mut self, task: &Task) {
+        self.change(task, |load| load.add(task));
+    }
+
+    pub fn remove(&mut self, task: &Task) {
+        self.change(task, |load| load.remove(task));
+    }
+
+    pub fn try_add(&mut self, task: &Arc<Task>) {
+        self.add(task);
+        self.tried.push((task.clone(), true));
+    }
+
+    pub fn try_remove(&mut self, task: &Arc<Task>) {
+        self.remove(task);
+        self.tried.push((task.clone(), false));
+    }
+
+    /// Takes back what was tried.
+    pub fn revert(&mut self) {
+        while let Some((task, added)) = self.tried.pop() {
+            if added { self.remove(&task) } else { self.add(&task) }
+        }
+    }
+
+    fn change(&mut self, task: &Task, f: impl FnOnce(&mut NodeLoad)) {
+        let Some(node) = &task.node else { return };
+        if task.status.state.is_terminal() {
+            return;
+        }
+        let load = self.of.entry(node.clone()).or_default();
+        let before = load.active;
+        f(load);
+        let after = load.active;
+        if *load == NONE {
+            self.of.remove(node);
+        }
+        if before != after && self.order.remove(&(before, node.clone())) {
+            self.order.insert((after, node.clone()));
         }
     }
 }

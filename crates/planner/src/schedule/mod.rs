@@ -15,38 +15,35 @@ mod spread;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use filter::{Requirements, refuse};
-use load::NodeLoad;
-use model::{Node, NodeId, ServiceId, Task, TaskId, TaskState};
+use model::{Node, NodeId, ServiceId, Task, TaskState};
 use refusal::Refusals;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
-    let made: BTreeSet<TaskId> =
-        draft.touched_tasks().filter(|t| t.status.state == TaskState::Pending).map(|t| t.id.clone()).collect();
-    let waiting = memory.pending_tasks.iter().filter(|t| !memory.is_refused(t));
-    let mut groups: BTreeMap<Alike, Vec<Arc<Task>>> = BTreeMap::new();
-    let mut budget = crate::ACTIONS_MAX.saturating_sub(draft.len()) + made.len();
-    for id in made.iter().chain(waiting.filter(|t| !made.contains(*t))) {
-        let Some(task) = draft.task(id) else { continue };
-        if task.status.state != TaskState::Pending || !task.desired.wants_to_run() {
-            continue;
+    // What this draft places and retires counts.
+    for task in draft.touched_tasks() {
+        if let Some(stored) = draft.tables.task(&task.id) {
+            memory.loads.try_remove(stored);
         }
-        if budget == 0 {
-            break;
+        memory.loads.try_add(task);
+    }
+    let waits = |t: &&Arc<Task>| t.status.state == TaskState::Pending && t.desired.wants_to_run();
+    let alike = |t: &Task| (t.service.clone(), t.spec_version, t.node.clone());
+    let mut groups: BTreeMap<Alike, Group> = BTreeMap::new();
+    for task in draft.touched_tasks().filter(waits) {
+        groups.entry(alike(task)).or_default().made.push(task.clone());
+    }
+    for id in memory.pending_tasks.iter().filter(|t| !memory.is_refused(t)) {
+        let Some(task) = draft.task(id).filter(waits) else { continue };
+        if !draft.touches(id) {
+            groups.entry(alike(task)).or_default().waiting.push(task.clone());
         }
-        budget -= 1;
-        let key = (task.service.clone(), task.spec_version, task.node.clone());
-        groups.entry(key).or_default().push(task.clone());
     }
-    if groups.is_empty() {
-        return;
-    }
-    let mut loads = Loads::of(draft, memory);
     for ((_, _, node), tasks) in groups {
         match node {
-            Some(node) => tasks.iter().for_each(|t| preassigned(draft, memory, &mut loads, t, &node)),
-            None => group(draft, memory, &mut loads, &tasks),
+            Some(node) => tasks.all(draft).for_each(|t| preassigned(draft, memory, &t, &node)),
+            None => group(draft, memory, tasks),
         }
     }
 }
@@ -54,32 +51,20 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
 /// Tasks of one service, spec and node (if they have one) ask for the same.
 type Alike = (Option<ServiceId>, u64, Option<NodeId>);
 
-/// What nodes carry: as stored, plus what this draft places and retires.
-struct Loads {
-    changed: BTreeMap<NodeId, NodeLoad>,
+/// Tasks that are alike.
+#[derive(Default)]
+struct Group {
+    /// This draft makes or changes them: to place them costs no further action.
+    made: Vec<Arc<Task>>,
+    /// They have been waiting.
+    waiting: Vec<Arc<Task>>,
 }
 
-impl Loads {
-    fn of(draft: &Draft<'_>, memory: &PlannerMemory) -> Self {
-        let mut loads = Self { changed: BTreeMap::new() };
-        for task in draft.touched_tasks() {
-            if let Some(stored) = draft.tables.task(&task.id)
-                && let Some(node) = &stored.node
-            {
-                loads.change(memory, node, |l| l.remove(stored));
-            }
-            if let Some(node) = &task.node {
-                loads.change(memory, node, |l| l.add(task));
-            }
-        }
-        loads
-    }
-    fn get<'l>(&'l self, memory: &'l PlannerMemory, node: &NodeId) -> &'l NodeLoad {
-        self.changed.get(node).or_else(|| memory.loads.get(node)).unwrap_or(&load::NONE)
-    }
-    fn change(&mut self, memory: &PlannerMemory, node: &NodeId, f: impl FnOnce(&mut NodeLoad)) {
-        let load = self.changed.entry(node.clone());
-        f(load.or_insert_with(|| memory.loads.get(node).cloned().unwrap_or_default()));
+impl Group {
+    /// As many as the draft has room for.
+    fn all(self, draft: &Draft<'_>) -> impl Iterator<Item = Arc<Task>> + use<> {
+        let room = crate::ACTIONS_MAX.saturating_sub(draft.len());
+        self.made.into_iter().chain(self.waiting.into_iter().take(room))
     }
 }
 
@@ -95,48 +80,84 @@ pub(crate) struct Candidate {
 }
 
 /// Places tasks that are alike: one pass over the nodes, then one step per task.
-fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, tasks: &[Arc<Task>]) {
-    let Some(first) = tasks.first() else { return };
-    let requirements = Requirements::of(first);
+fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, tasks: Group) {
+    let Some(first) = tasks.made.first().or(tasks.waiting.first()).cloned() else { return };
+    let requirements = Requirements::of(&first);
+    let service = first.service.as_ref();
+    let suspects = service.map(|s| memory.suspects(s, draft.now)).unwrap_or_default();
+    if first.spec.placement.preferences.is_empty() && suspects.is_empty() {
+        let room = crate::ACTIONS_MAX.saturating_sub(draft.len());
+        let wanted = tasks.made.len() + tasks.waiting.len().min(room);
+        if let Some(nodes) = fresh_nodes(draft, memory, &requirements, service, wanted) {
+            tasks.all(draft).zip(nodes).for_each(|(task, node)| assign(draft, memory, &task, &node));
+            return;
+        }
+    }
     let mut refusals = Refusals::default();
     let mut candidates: Vec<Candidate> = Vec::new();
-    let suspects = first.service.as_ref().map(|s| memory.suspects(s, draft.now)).unwrap_or_default();
     for node in draft.tables.nodes() {
-        let load = loads.get(memory, &node.id);
+        let load = memory.loads.get(&node.id);
         match refuse(&requirements, node, load) {
             Some(why) => refusals.add(&node.id, why),
             None => candidates.push(Candidate {
                 node: node.clone(),
                 suspect: suspects.contains(&node.id),
-                own: load.of_service(first.service.as_ref()),
+                own: load.of_service(service),
                 all: load.active,
             }),
         }
     }
     let mut spread = spread::Spread::of(&first.spec.placement.preferences, &candidates);
-    for task in tasks {
+    let mut why = None;
+    // Those for whom there is no node may be any number: each costs an action only if its reason changes.
+    for (n, task) in tasks.made.iter().chain(&tasks.waiting).enumerate() {
+        if n >= tasks.made.len() && draft.is_full() {
+            return;
+        }
         let Some(at) = spread.choose(&candidates) else {
-            wait(draft, memory, task, &refusals.to_string());
+            let why = why.get_or_insert_with(|| refusals.to_string());
+            wait(draft, memory, task, why);
             continue;
         };
         let node = candidates[at].node.clone();
-        let task = assign(draft, memory, loads, task, &node);
+        assign(draft, memory, task, &node);
         spread.placed(at, &mut candidates[at]);
-        if let Some(why) = refuse(&requirements, &node, loads.get(memory, &task)) {
+        if let Some(why) = refuse(&requirements, &node, memory.loads.get(&node.id)) {
             refusals.add(&node.id, why);
             spread.close(at, &candidates[at]);
         }
     }
 }
 
+/// The least loaded nodes that fit and have no task of the service yet, if there are enough for one each: these would be
+/// chosen one after the other, and the rest of the nodes need not be looked at.
+fn fresh_nodes(
+    draft: &Draft<'_>,
+    memory: &PlannerMemory,
+    requirements: &Requirements,
+    service: Option<&ServiceId>,
+    wanted: usize,
+) -> Option<Vec<Arc<Node>>> {
+    if memory.loads.nodes() < wanted {
+        return None;
+    }
+    let fresh = memory.loads.by_tasks().filter_map(|id| {
+        let load = memory.loads.get(id);
+        let node = draft.tables.node(id).filter(|_| load.of_service(service) == 0)?;
+        refuse(requirements, node, load).is_none().then(|| node.clone())
+    });
+    let nodes: Vec<Arc<Node>> = fresh.take(wanted).collect();
+    (nodes.len() == wanted).then_some(nodes)
+}
+
 /// A task that already has its node only has to fit there.
-fn preassigned(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Loads, task: &Arc<Task>, node: &NodeId) {
+fn preassigned(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, node: &NodeId) {
     let Some(node) = draft.node(node).cloned() else { return };
-    let mut load = loads.get(memory, &node.id).clone();
+    let mut load = memory.loads.get(&node.id).clone();
     // It counts as one of the node's tasks already.
     load.remove(task);
     match refuse(&Requirements::of(task), &node, &load) {
-        None => drop(assign(draft, memory, loads, task, &node)),
+        None => assign(draft, memory, task, &node),
         Some(why) => {
             let mut refusals = Refusals::default();
             refusals.add(&node.id, why);
@@ -145,28 +166,18 @@ fn preassigned(draft: &mut Draft<'_>, memory: &mut PlannerMemory, loads: &mut Lo
     }
 }
 
-fn assign(
-    draft: &mut Draft<'_>,
-    memory: &mut PlannerMemory,
-    loads: &mut Loads,
-    task: &Arc<Task>,
-    node: &Arc<Node>,
-) -> NodeId {
+fn assign(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, node: &Arc<Node>) {
     let mut next = (**task).clone();
     next.node = Some(node.id.clone());
     next.status.state = TaskState::Assigned;
     next.status.timestamp = draft.now;
     next.status.message = "scheduler assigned task to node".into();
     next.status.err.clear();
-    loads.change(memory, &node.id, |l| {
-        if task.node.is_some() {
-            l.remove(task);
-        }
-        l.add(&next);
-    });
+    let next = Arc::new(next);
+    memory.loads.try_remove(task);
+    memory.loads.try_add(&next);
     memory.refused.remove(&task.id);
-    draft.put_task(next);
-    node.id.clone()
+    draft.put_task_shared(next);
 }
 
 fn wait(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, why: &str) {

@@ -28,7 +28,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
     let state = service.update.as_ref().map(|u| u.state);
     // The common case: every task was made from this very spec and no update is under way.
     if !matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted))
-        && draft.tasks_of_service(&service.id).iter().all(|t| t.spec_version == service.spec_version)
+        && memory.roster(&service.id).is_made_from(service.spec_version)
     {
         return;
     }
