@@ -229,6 +229,12 @@ pub struct Task {
     pub draining_since: Option<u64>,
     /// For jobs.
     pub job_iteration: Option<u64>,
+    /// Must never run twice at the same time: it stops when its node's lease has run out (see [`crate::lease`]).
+    #[serde(default)]
+    pub leased: bool,
+    /// User-named resources that the scheduler gave it: named ones by name, countable ones by number.
+    #[serde(default)]
+    pub generic: Vec<GenericResource>,
 }
 
 impl Task {

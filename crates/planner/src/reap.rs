@@ -4,19 +4,21 @@
 //! ```text
 //!  desired shutdown/remove, never handed to a node ─────────► row deleted at once
 //!  desired remove, ended ───────────────────────────────────► row deleted
-//!  desired remove, node down for a minute (it has fenced itself by then) ► row deleted
-//!  on a node that was removed, or is down for 24 h ─────────► orphaned (its addresses are free again)
+//!  desired remove, its node left by itself a minute ago, or is down for so long that the task's lease has run out
+//!                                                          ─► row deleted
+//!  on a node that was removed, or is down for 24 h (it has stopped everything by then)
+//!                                                          ─► orphaned (its addresses are free again)
 //!  ended, in a slot with more tasks than the history limit ─► oldest rows deleted
 //! ```
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use crate::orchestrate::slot::{Slot, SlotKey};
+use model::lease;
 use model::{DesiredState, NodeState, Service, ServiceId, Task, TaskState, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-const ORPHAN_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Longer than any isolated node keeps its tasks running.
+/// Longer than a node that has left needs to stop its tasks, and than any lease.
 const FENCED_AFTER: Duration = Duration::from_secs(60);
 
 enum Verdict {
@@ -95,11 +97,13 @@ fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
         return Verdict::Keep;
     }
     let away = |limit: Duration| node.status.since.after(limit);
-    if task.desired == DesiredState::Remove {
+    // What is not leased may run on where nobody sees it: as long as it can, it keeps its addresses.
+    let keeps = !task.leased && task.networks.iter().any(|n| !n.addresses.is_empty());
+    if task.desired == DesiredState::Remove && (!keeps || node.status.state == NodeState::Disconnected) {
         let at = away(FENCED_AFTER);
         return if at <= draft.now { Verdict::Delete } else { Verdict::LookAgain(at) };
     }
-    let at = away(ORPHAN_AFTER);
+    let at = away(lease::ORPHAN_AFTER);
     if at <= draft.now { Verdict::Orphan } else { Verdict::LookAgain(at) }
 }
 

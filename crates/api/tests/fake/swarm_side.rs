@@ -154,6 +154,8 @@ impl Services for Fake {
                 endpoint: EndpointSpec::default(),
                 draining_since: None,
                 job_iteration: None,
+                leased: false,
+                generic: Vec::new(),
             };
             self.0.lock().tasks.push(Arc::new(task));
         }

@@ -81,6 +81,8 @@ impl Control {
                 endpoint: Default::default(),
                 draining_since: None,
                 job_iteration: None,
+                leased: false,
+                generic: Vec::new(),
             };
             Ok((vec![StoreAction::Create(task.into())], ()))
         })

@@ -125,6 +125,8 @@ mod tests {
             endpoint: Default::default(),
             draining_since: None,
             job_iteration: None,
+            leased: false,
+            generic: Vec::new(),
         };
         let mut tables = Tables::default();
         let mut sent = Sent::default();

@@ -128,6 +128,8 @@ mod tests {
             endpoint: EndpointSpec::default(),
             draining_since: None,
             job_iteration: None,
+            leased: false,
+            generic: Vec::new(),
         }
     }
 

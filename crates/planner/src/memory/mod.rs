@@ -32,6 +32,8 @@ pub struct PlannerMemory {
     seen: Option<u64>,
     tasks: BTreeMap<TaskId, Arc<Task>>,
     nodes: BTreeMap<NodeId, Arc<Node>>,
+    /// When nodes were first seen down, by this leader's clock: another leader's may differ by minutes.
+    away: BTreeMap<NodeId, Timestamp>,
     /// Services of which any number of tasks may follow the nodes.
     per_node_services: BTreeSet<ServiceId>,
     rosters: BTreeMap<ServiceId, Roster>,
@@ -66,6 +68,30 @@ pub struct PlannerMemory {
 }
 
 impl PlannerMemory {
+    /// How many things it remembers: bounded by what is in the tables, whatever has come and gone.
+    pub fn entries(&self) -> usize {
+        let notes: usize = self.failures.values().map(|nodes| 1 + nodes.len()).sum();
+        let rosters: usize = self.rosters.values().map(|r| 1 + r.keys().len()).sum();
+        self.tasks.len()
+            + self.nodes.len()
+            + self.away.len()
+            + self.per_node_services.len()
+            + rosters
+            + self.new_tasks.len()
+            + self.pending_tasks.len()
+            + self.dirty_services.len()
+            + self.dirty_nodes.len()
+            + self.dirty_networks.len()
+            + self.dirty_loose.len()
+            + self.timers.len()
+            + self.loose_timers.len()
+            + self.refused.len()
+            + self.service_troubles.len()
+            + self.cursors.len()
+            + self.lives.len()
+            + notes
+    }
+
     /// The slot that a stored task is in.
     fn slot_key(&self, service: &ServiceId, task: &Task) -> SlotKey {
         match &task.node {
@@ -185,6 +211,11 @@ impl PlannerMemory {
     /// Leaves the task in peace until something becomes free.
     pub(crate) fn refuse(&mut self, task: &TaskId) {
         self.refused.insert(task.clone(), self.supply);
+    }
+
+    /// Since when this planner has seen the node down.
+    pub(crate) fn away_since(&self, node: &NodeId) -> Option<Timestamp> {
+        self.away.get(node).copied()
     }
 
     /// When the task began to run. Outer `None`: it was never seen alive; inner `None`: it never ran.

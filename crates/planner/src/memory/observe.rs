@@ -1,7 +1,7 @@
 //! Takes in what has changed in the tables.
 use super::{FAILURES_MAX, PlannerMemory};
 use model::{
-    Node, NodeId, ObjectRef, Service, ServiceId, ServiceMode, Tables, Task, TaskId, TaskState, Timestamp,
+    Node, NodeId, NodeState, ObjectRef, Service, ServiceId, ServiceMode, Tables, Task, TaskId, TaskState, Timestamp,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ impl PlannerMemory {
         match self.seen.and_then(|seen| tables.changed_since(seen)) {
             Some(changed) => {
                 for r in changed.collect::<BTreeSet<_>>() {
-                    self.observe_one(tables, r);
+                    self.observe_one(tables, r, now);
                 }
             }
-            None => self.observe_all(tables),
+            None => self.observe_all(tables, now),
         }
         self.seen = Some(tables.revision());
         for (service, slot) in self.timers.due(now) {
@@ -24,14 +24,14 @@ impl PlannerMemory {
         self.dirty_loose.extend(self.loose_timers.due(now));
     }
 
-    fn observe_all(&mut self, tables: &Tables) {
+    fn observe_all(&mut self, tables: &Tables, now: Timestamp) {
         let gone: Vec<_> = self.tasks.keys().filter(|t| tables.task(t).is_none()).cloned().collect();
         for id in gone {
             self.observe_task(tables, &id, None);
         }
         let gone: Vec<_> = self.nodes.keys().filter(|n| tables.node(n).is_none()).cloned().collect();
         for id in gone {
-            self.observe_node(tables, &id, None);
+            self.observe_node(tables, &id, None, now);
         }
         let gone: Vec<_> = self.rosters.keys().filter(|s| tables.service(s).is_none()).cloned().collect();
         for id in gone {
@@ -48,18 +48,18 @@ impl PlannerMemory {
             self.observe_task(tables, &task.id, Some(task));
         }
         for node in tables.nodes() {
-            self.observe_node(tables, &node.id, Some(node));
+            self.observe_node(tables, &node.id, Some(node), now);
         }
     }
 
-    fn observe_one(&mut self, tables: &Tables, r: &ObjectRef) {
+    fn observe_one(&mut self, tables: &Tables, r: &ObjectRef, now: Timestamp) {
         match r {
             ObjectRef::Task(id) => self.observe_task(tables, id, tables.task(id)),
             ObjectRef::Service(id) => {
                 self.supply += 1;
                 self.observe_service(id, tables.service(id));
             }
-            ObjectRef::Node(id) => self.observe_node(tables, id, tables.node(id)),
+            ObjectRef::Node(id) => self.observe_node(tables, id, tables.node(id), now),
             ObjectRef::Network(id) => {
                 self.supply += 1;
                 self.dirty_networks.insert(id.clone());
@@ -153,7 +153,7 @@ impl PlannerMemory {
         self.tasks.insert(id.clone(), task.clone());
     }
 
-    fn observe_node(&mut self, tables: &Tables, id: &NodeId, node: Option<&Arc<Node>>) {
+    fn observe_node(&mut self, tables: &Tables, id: &NodeId, node: Option<&Arc<Node>>, now: Timestamp) {
         let old = match node {
             Some(node) => {
                 self.loads.know(id);
@@ -164,6 +164,11 @@ impl PlannerMemory {
                 self.nodes.remove(id)
             }
         };
+        if node.is_some_and(|n| n.status.state == NodeState::Down) {
+            self.away.entry(id.clone()).or_insert(now);
+        } else {
+            self.away.remove(id);
+        }
         if node.is_none() {
             self.failures.values_mut().for_each(|nodes| drop(nodes.remove(id)));
         }

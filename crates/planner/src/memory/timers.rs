@@ -51,6 +51,11 @@ impl<K: Ord + Clone> Timers<K> {
         keys.iter().for_each(|k| self.clear(k));
     }
 
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.of.len()
+    }
+
     /// The earliest moment.
     pub fn next(&self) -> Option<Timestamp> {
         self.order.first().map(|(at, _)| *at)

@@ -122,6 +122,7 @@ fn tend(
             roster.held.remove(&key);
         }
         replace(draft, service, &key, &slot);
+        restart::renew_lease(draft, service, &slot);
         restart::promote(draft, memory, service, &key);
         reap::history(draft, memory, service, &key);
     }

@@ -4,7 +4,8 @@
 //!  live task…                                 successor in the same slot
 //!  ended by itself, policy lets ────────────► held at ready, running after `delay`
 //!  ended by itself, policy forbids ─────────► none: the slot stays finished
-//!  on a node that is down or gone ──────────► running at once
+//!  on a node that is down or gone ──────────► running at once; a leased task's successor is held at ready until the
+//!                                             node has certainly stopped it (`model::lease`)
 //!  on a drained or no more fitting node ────► held at ready until the old one has stopped;
 //!                                             with start-first updates: running at once, the old one stops after
 //! ```
@@ -16,6 +17,7 @@ use crate::draft::Draft;
 use crate::enforce;
 use crate::memory::PlannerMemory;
 use crate::update::{blocks_start_first, is_current};
+use model::lease;
 use model::{
     Availability, DesiredState, NodeState, RestartCondition, RestartPolicy, Service, Task, TaskState, Timestamp,
     UpdateOrder,
@@ -123,7 +125,8 @@ pub(crate) fn replace(draft: &mut Draft<'_>, service: &Service, key: &SlotKey, s
         }
         let wanted = if service.spec.mode.is_job() { DesiredState::Complete } else { DesiredState::Running };
         let held = match fate {
-            Fate::Lost => false,
+            // Where it was it may still be running until its lease has run out.
+            Fate::Lost => task.leased,
             Fate::Ended => !policy(service).delay.is_zero(),
             _ => task.status.state >= TaskState::Assigned,
         };
@@ -163,11 +166,26 @@ fn policy(service: &Service) -> RestartPolicy {
     service.spec.task.restart.clone().unwrap_or_default()
 }
 
+/// Tells living tasks whether they are leased by what their service is now. A node that is away cannot hear it: what it
+/// was told last stays true.
+pub(crate) fn renew_lease(draft: &mut Draft<'_>, service: &Service, slot: &Slot) {
+    let leased = lease::is_leased(&service.spec);
+    for task in slot.live.iter().filter(|t| t.leased != leased) {
+        let hears = |n: &model::NodeId| draft.node(n).is_some_and(|n| n.status.state == NodeState::Ready);
+        let Some(task) = draft.task(&task.id).filter(|t| !t.status.state.is_terminal()) else { continue };
+        if task.node.as_ref().is_none_or(hears) {
+            let mut next = (**task).clone();
+            next.leased = leased;
+            draft.put_task(next);
+        }
+    }
+}
+
 /// Lets the held tasks of a slot start when their time has come.
 pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, key: &SlotKey) {
     let slot = memory.slot(draft, service, key);
     for task in slot.live.iter().filter(|t| t.desired == DesiredState::Ready) {
-        match start_at(draft, service, &slot, task) {
+        match start_at(draft, memory, service, &slot, task) {
             Some(at) if at <= draft.now => {
                 let mut next = (**task).clone();
                 next.desired = if service.spec.mode.is_job() { DesiredState::Complete } else { DesiredState::Running };
@@ -180,16 +198,27 @@ pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service
 }
 
 /// When a held task may start.
-fn start_at(draft: &Draft<'_>, service: &Service, slot: &Slot, task: &Task) -> Option<Timestamp> {
+fn start_at(
+    draft: &Draft<'_>,
+    memory: &PlannerMemory,
+    service: &Service,
+    slot: &Slot,
+    task: &Task,
+) -> Option<Timestamp> {
     let Some(before) = slot.predecessor(task) else { return Some(draft.now) };
     match before.status.state {
         // What was told to stop (by an update, a drained node) is no failure, however it ended.
         TaskState::Complete | TaskState::Failed | TaskState::Rejected if before.draining_since.is_none() => {
             Some(task.meta.created_at.after(policy(service).delay))
         }
+        // Its node was removed by force, and may not know that.
+        TaskState::Orphaned if before.leased => Some(task.meta.created_at.after(lease::ended_after())),
         s if s.is_terminal() || s < TaskState::Assigned => Some(draft.now),
         _ => {
             let node = before.node.as_ref().and_then(|n| draft.node(n));
+            if let Some(node) = node.filter(|n| before.leased && n.status.state == NodeState::Down) {
+                return Some(memory.away_since(&node.id).unwrap_or(draft.now).after(lease::replace_after()));
+            }
             let away = node.is_none_or(|n| matches!(n.status.state, NodeState::Down | NodeState::Disconnected));
             let grace = service.spec.task.container.as_ref().and_then(|c| c.stop_grace_period).unwrap_or_default();
             let patience = STOP_WAIT_MAX.max(grace + STOP_WAIT_MAX / 2);

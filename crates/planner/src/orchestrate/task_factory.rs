@@ -33,6 +33,8 @@ pub(crate) fn make_task(draft: &mut Draft<'_>, service: &Service, slot: &SlotKey
         endpoint: service.spec.endpoint.clone().unwrap_or_default(),
         draining_since: None,
         job_iteration: service.spec.mode.is_job().then_some(service.job_iteration),
+        leased: model::lease::is_leased(&service.spec),
+        generic: Vec::new(),
     });
     id
 }

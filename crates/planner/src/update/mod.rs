@@ -3,7 +3,7 @@
 //! ```text
 //!            stale slot found                all settled, monitor over
 //!  (none) ──────────────────► updating ─────────────────────────────► completed
-//!                               │ too many failed
+//!                               │ too many failed, or a task did not come up before the progress deadline
 //!                               ├─ pause ────► paused              (until the user changes the service)
 //!                               ├─ continue ─► (goes on)
 //!                               └─ rollback ─► rollback_started ──► rollback_completed

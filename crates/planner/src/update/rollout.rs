@@ -5,6 +5,7 @@ use crate::memory::PlannerMemory;
 use crate::orchestrate::make_task;
 use crate::orchestrate::restart::is_finished;
 use crate::orchestrate::slot::{Slot, SlotKey, slots};
+use model::service_labels;
 use model::{
     DesiredState, FailureAction, PublishMode, RestartCondition, Service, Task, TaskId, TaskState, Timestamp,
     UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
@@ -50,6 +51,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
     let mut in_flight = 0u64;
     let mut settled: Vec<Timestamp> = Vec::new();
     let mut failed: Vec<TaskId> = Vec::new();
+    let mut stuck: Vec<Arc<Task>> = Vec::new();
     for (key, slot) in &slots {
         match round.progress(draft, memory, slot) {
             Progress::Untouched => {}
@@ -58,6 +60,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
             Progress::Settled(at) => settled.push(at),
         }
         failed.extend(round.failure(draft, memory, slot));
+        stuck.extend(round.overdue(draft, memory, slot));
     }
     if !under_way {
         if stale.is_empty() {
@@ -68,9 +71,16 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
     let total = stale.len() as u64 + in_flight + settled.len() as u64;
     if let Some(culprit) = failed.last()
         && failed.len() as f32 > config.max_failure_ratio * total as f32
-        && fail(draft, service, &config, rolling_back, culprit, began)
+        && fail(draft, service, &config, rolling_back, &failure_of(culprit), began)
     {
         return;
+    }
+    if let Some(why) = no_progress(service, &stuck) {
+        if fail(draft, service, &config, rolling_back, &why, began) {
+            return;
+        }
+        let state = if rolling_back { UpdateState::RollbackStarted } else { UpdateState::Updating };
+        set_status(draft, service, state, &format!("update goes on although delayed {why}"), began, false);
     }
     if stale.is_empty() && in_flight == 0 {
         complete(draft, memory, service, &config, rolling_back, began, settled.iter().max().copied());
@@ -139,6 +149,24 @@ impl Round<'_> {
         }
     }
 
+    /// The task that has kept the slot waiting for longer than the update's deadline.
+    fn overdue(&self, draft: &Draft<'_>, memory: &mut PlannerMemory, slot: &Slot) -> Option<Arc<Task>> {
+        let deadline = service_labels::progress_deadline(&self.service.spec.labels)?;
+        let made = self.made(draft, slot);
+        if made.iter().any(|t| t.status.state == TaskState::Running) {
+            return None;
+        }
+        // Those that were told to go (drained nodes, say) kept nobody waiting.
+        let begin = made.iter().filter(|t| t.status.state != TaskState::Shutdown).map(|t| t.meta.created_at).min()?;
+        let last = made.iter().rev().find(|t| t.desired.wants_to_run())?;
+        let at = begin.after(deadline);
+        if at > draft.now {
+            memory.wake_service(&self.service.id, at);
+            return None;
+        }
+        Some((*last).clone())
+    }
+
     /// A task that this update made in the slot and that ended before, or soon after, it came up.
     fn failure(&self, draft: &Draft<'_>, memory: &PlannerMemory, slot: &Slot) -> Option<TaskId> {
         let any = self.service.spec.task.restart.as_ref().is_none_or(|r| r.condition == RestartCondition::Any);
@@ -153,8 +181,11 @@ impl Round<'_> {
                 && match memory.life(&t.id) {
                     Some(Some(ran)) => t.status.timestamp.since(ran) <= self.config.monitor,
                     Some(None) => true,
-                    // Ended before this leader looked: the benefit of the doubt.
-                    None => false,
+                    // Ended before this leader looked: certain if it never came so far, or its whole life was short.
+                    None => {
+                        t.status.state == TaskState::Rejected
+                            || t.status.timestamp.since(t.meta.created_at) <= self.config.monitor
+                    }
                 }
         };
         self.made(draft, slot).into_iter().find(|t| failed(t)).map(|t| t.id.clone())
@@ -189,24 +220,48 @@ fn replace(draft: &mut Draft<'_>, service: &Service, config: &UpdateConfig, key:
 }
 
 /// Old and new could never be side by side: a port of the node, a place on it or an asked-for address is held by the
-/// old one.
+/// old one, or the user has said that two must not run.
 pub(crate) fn blocks_start_first(service: &Service) -> bool {
     let host_port = |p: &model::PortConfig| p.publish_mode == PublishMode::Host && p.published_port != 0;
-    service.spec.task.placement.max_replicas > 0
+    service.spec.labels.get(service_labels::FENCE).is_some_and(|f| f == "always")
+        || service.spec.task.placement.max_replicas > 0
         || service.spec.task.networks.iter().any(|n| !n.addresses.is_empty())
         || service.spec.endpoint.iter().flat_map(|e| &e.ports).any(host_port)
 }
 
-/// Acts on too many failures. `false`: the update goes on.
+fn failure_of(culprit: &TaskId) -> String {
+    format!("due to failure or early termination of task {culprit}")
+}
+
+/// Which tasks stand in the way, and why each does.
+fn no_progress(service: &Service, stuck: &[Arc<Task>]) -> Option<String> {
+    const NAMED_MAX: usize = 3;
+    let deadline = service_labels::progress_deadline(&service.spec.labels)?;
+    let first = stuck.first()?;
+    let says = |t: &Arc<Task>| {
+        let why = if t.status.err.is_empty() { t.status.message.as_str() } else { t.status.err.as_str() };
+        format!("task {} is {}: {why}", t.container_name(), t.status.state.as_str())
+    };
+    let mut named = says(first);
+    for task in stuck.iter().take(NAMED_MAX).skip(1) {
+        named += "; ";
+        named += &says(task);
+    }
+    if stuck.len() > NAMED_MAX {
+        named += &format!("; and {} more", stuck.len() - NAMED_MAX);
+    }
+    Some(format!("because nothing came up within {} s: {named}", deadline.as_secs_f64()))
+}
+
+/// Acts on too many failures, or on a task that does not come up. `false`: the update goes on.
 fn fail(
     draft: &mut Draft<'_>,
     service: &Service,
     config: &UpdateConfig,
     rolling_back: bool,
-    culprit: &TaskId,
+    why: &str,
     began: Timestamp,
 ) -> bool {
-    let why = format!("due to failure or early termination of task {culprit}");
     match config.failure_action {
         FailureAction::Continue => return false,
         _ if rolling_back => {

@@ -7,8 +7,12 @@ mod fixture;
 mod world;
 
 mod addresses_are_unique;
+mod churn_leaves_nothing;
 mod desired_tasks_run_after_healing;
 mod directories_converge;
+mod leaders_change_while_allocating;
+mod leased_tasks_run_once;
+mod long_partitions_heal;
 mod removal_leaves_nothing;
 mod states_only_grow;
 mod updates_keep_their_bounds;

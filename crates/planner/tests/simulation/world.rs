@@ -4,7 +4,7 @@
 //!  user ops ─► tables ◄─ planner (leader; may be replaced, may lose a transaction)
 //!                │ assignments + directory deltas (lost while cut off)      ▲ statuses (some lost, told again)
 //!                ▼                                                          │
-//!              agent ×n: containers with real addresses; stops them all when cut off for longer than its lease
+//!              agent ×n: containers with real addresses; kills leased ones when its lease has run out
 //! ```
 use crate::fixture::*;
 use model::*;
@@ -13,10 +13,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 pub const TICK: Duration = Duration::from_millis(100);
-/// Silence after which the manager marks a node down.
-const DOWN_AFTER: Duration = Duration::from_secs(3);
-/// Silence after which a node stops its tasks by itself: before the manager replaces them.
-const LEASE: Duration = Duration::from_millis(2500);
+/// One beat per so many ticks.
+const BEAT_TICKS: u64 = (lease::BEAT.as_millis() / TICK.as_millis()) as u64;
 
 /// How likely mishaps are, in percent per tick (or per message).
 #[derive(Clone, Copy, Default)]
@@ -25,15 +23,35 @@ pub struct Faults {
     pub cut_off: u64,
     pub lost_status: u64,
     pub task_exit: u64,
+    /// A beat or its confirmation (its session breaks with it).
+    pub lost_beat: u64,
     pub new_leader: u64,
+    /// Whether leaders' clocks differ by minutes.
+    pub clocks_differ: bool,
     pub lost_transaction: u64,
 }
 
 impl Faults {
-    pub const NONE: Self =
-        Self { crash: 0, cut_off: 0, lost_status: 0, task_exit: 0, new_leader: 0, lost_transaction: 0 };
-    pub const SOME: Self =
-        Self { crash: 1, cut_off: 1, lost_status: 20, task_exit: 1, new_leader: 2, lost_transaction: 5 };
+    pub const NONE: Self = Self {
+        crash: 0,
+        cut_off: 0,
+        lost_status: 0,
+        task_exit: 0,
+        lost_beat: 0,
+        new_leader: 0,
+        clocks_differ: false,
+        lost_transaction: 0,
+    };
+    pub const SOME: Self = Self {
+        crash: 1,
+        cut_off: 1,
+        lost_status: 20,
+        task_exit: 1,
+        lost_beat: 5,
+        new_leader: 2,
+        clocks_differ: true,
+        lost_transaction: 5,
+    };
 }
 
 /// A container on a machine.
@@ -45,7 +63,6 @@ pub struct Container {
 }
 
 /// A machine.
-#[derive(Default)]
 pub struct Agent {
     pub containers: BTreeMap<TaskId, Container>,
     pub directory: Directory,
@@ -53,25 +70,43 @@ pub struct Agent {
     pub cut_off_until: Option<Timestamp>,
     /// Until when it is off, if it is.
     pub off_until: Option<Timestamp>,
-    heard: Timestamp,
+    pub lease: lease::Lease,
+    /// When the leader heard it last, in the world's time. A new leader gives everybody some time.
+    heard: Duration,
 }
+
+/// A new leader waits so much longer for nodes that were there.
+const TAKEOVER: Duration = Duration::from_secs(1);
 
 pub struct World {
     pub swarm: Swarm,
+    /// The world's own time; clocks are something else.
+    pub elapsed: Duration,
     pub agents: BTreeMap<NodeId, Agent>,
     pub faults: Faults,
     /// Shortest and longest time of an agent's step, in ticks.
     pub pace: (u64, u64),
+    /// Services whose updates start the new task before the old one stops: there two at a time are wished.
+    overlapping: BTreeSet<ServiceId>,
     seen: BTreeMap<TaskId, TaskState>,
 }
 
 impl World {
     pub fn new(seed: u64, nodes: usize, faults: Faults) -> Self {
         let swarm = Swarm::seeded(nodes, seed);
-        let now = swarm.now;
-        let agent = |n: &std::sync::Arc<Node>| (n.id.clone(), Agent { heard: now, ..Agent::default() });
+        let agent = |n: &std::sync::Arc<Node>| {
+            let agent = Agent {
+                containers: BTreeMap::new(),
+                directory: Directory::default(),
+                cut_off_until: None,
+                off_until: None,
+                lease: lease::Lease::begin(Duration::ZERO),
+                heard: Duration::ZERO,
+            };
+            (n.id.clone(), agent)
+        };
         let agents = swarm.tables.nodes().map(agent).collect();
-        Self { swarm, agents, faults, pace: (0, 10), seen: BTreeMap::new() }
+        Self { swarm, elapsed: Duration::ZERO, agents, faults, pace: (0, 10), overlapping: BTreeSet::new(), seen: BTreeMap::new() }
     }
 
     pub fn run(&mut self, d: Duration) {
@@ -93,7 +128,9 @@ impl World {
 
     pub fn step(&mut self) {
         self.swarm.now = self.swarm.now.after(TICK);
+        self.elapsed += TICK;
         self.mishaps();
+        self.beats();
         self.lead();
         let ids: Vec<_> = self.agents.keys().cloned().collect();
         for id in ids {
@@ -102,6 +139,7 @@ impl World {
         self.lead();
         self.check_states();
         self.check_addresses();
+        self.check_leases();
     }
 
     fn mishaps(&mut self) {
@@ -111,6 +149,7 @@ impl World {
             let dice = &mut self.swarm.dice;
             if agent.off_until.is_some_and(|t| t <= now) {
                 agent.off_until = None;
+                agent.lease = lease::Lease::begin(self.elapsed);
             }
             if agent.cut_off_until.is_some_and(|t| t <= now) {
                 agent.cut_off_until = None;
@@ -129,7 +168,39 @@ impl World {
             }
         }
         if self.swarm.dice.chance(faults.new_leader) {
-            self.swarm.memory = Default::default();
+            self.new_leader();
+        }
+    }
+
+    /// Another manager leads, with no memory and perhaps another clock. The swarm's time does not go back.
+    pub fn new_leader(&mut self) {
+        self.swarm.memory = Default::default();
+        if self.faults.clocks_differ && self.swarm.dice.chance(10) {
+            self.swarm.now = self.swarm.now.after(Duration::from_secs(self.swarm.dice.below(120)));
+        }
+        for agent in self.agents.values_mut() {
+            agent.heard = self.elapsed + TAKEOVER;
+        }
+    }
+
+    /// Beats go up and their confirmations come down; one that is lost takes its session with it.
+    fn beats(&mut self) {
+        if !(self.elapsed.as_millis() / TICK.as_millis()).is_multiple_of(u128::from(BEAT_TICKS)) {
+            return;
+        }
+        for agent in self.agents.values_mut().filter(|a| a.off_until.is_none()) {
+            let dice = &mut self.swarm.dice;
+            agent.lease.beaten(self.elapsed);
+            if agent.cut_off_until.is_some() || dice.chance(self.faults.lost_beat) {
+                agent.lease.session(lease::BEAT);
+                continue;
+            }
+            agent.heard = agent.heard.max(self.elapsed);
+            if dice.chance(self.faults.lost_beat) {
+                agent.lease.session(lease::BEAT);
+            } else {
+                agent.lease.confirmed();
+            }
         }
     }
 
@@ -138,11 +209,8 @@ impl World {
         let now = self.swarm.now;
         for (id, agent) in &mut self.agents {
             let reachable = agent.off_until.is_none() && agent.cut_off_until.is_none();
-            if reachable {
-                agent.heard = now;
-            }
             let Some(node) = self.swarm.tables.node(id) else { continue };
-            let silent = now.since(agent.heard) >= DOWN_AFTER;
+            let silent = self.elapsed.saturating_sub(agent.heard) >= lease::down_after(lease::BEAT);
             let state = if silent { NodeState::Down } else { NodeState::Ready };
             if node.status.state != state && (silent || reachable) {
                 let mut next = (**node).clone();
@@ -185,7 +253,10 @@ impl World {
             agent.containers.retain(|id, _| assigned.contains(id));
             for task in assigned.iter().filter_map(|t| self.swarm.tables.task(t)) {
                 match agent.containers.get_mut(&task.id) {
-                    Some(c) => c.task.desired = task.desired,
+                    Some(c) => {
+                        c.task.desired = task.desired;
+                        c.task.leased = task.leased;
+                    }
                     // What has ended is not begun again.
                     None if task.status.state.is_terminal() => {}
                     None => {
@@ -200,10 +271,11 @@ impl World {
                 agent.directory.apply(delta).expect("a delta fits what the node has");
             }
         }
-        let fenced = now.since(agent.heard) >= LEASE;
+        let fence = agent.lease.look(self.elapsed);
         let (least, most) = self.pace;
         for c in agent.containers.values_mut() {
             let ticks = least + self.swarm.dice.below(most - least + 1);
+            let fenced = fence.stops(c.task.leased);
             let next = next_of(c, fenced);
             if let Some(next) = next.filter(|_| c.next_at <= now || fenced) {
                 c.state = next;
@@ -249,6 +321,23 @@ impl World {
         }
     }
 
+    /// Nothing that must not run twice does, anywhere.
+    fn check_leases(&self) {
+        let mut running: BTreeMap<(&ServiceId, u64), &TaskId> = BTreeMap::new();
+        for agent in self.agents.values().filter(|a| a.off_until.is_none()) {
+            for (id, c) in &agent.containers {
+                let runs = matches!(c.state, TaskState::Starting | TaskState::Running);
+                let Some(service) = c.task.service.as_ref().filter(|_| runs && c.task.leased) else { continue };
+                if self.overlapping.contains(service) {
+                    continue;
+                }
+                if let Some(other) = running.insert((service, c.task.slot), id) {
+                    panic!("{other} and {id} of {} run at the same time", c.task.service_name);
+                }
+            }
+        }
+    }
+
     /// Tasks of the service that take requests.
     pub fn up(&self, service: &ServiceId) -> usize {
         let up = |t: &&std::sync::Arc<Task>| endpoint(t) == Some(EndpointState::Ready);
@@ -265,6 +354,8 @@ impl World {
                 let mut spec = web(&name, dice.below(6));
                 if dice.chance(20) {
                     spec.mode = ServiceMode::Global;
+                } else if dice.chance(20) {
+                    spec.labels.insert(service_labels::FENCE.into(), "always".into());
                 }
                 let chosen: Vec<_> = networks.iter().filter(|_| dice.chance(60)).collect();
                 spec.task.networks = on(&chosen);
@@ -276,8 +367,12 @@ impl World {
                     update.order = UpdateOrder::StartFirst;
                 }
                 update.failure_action = FailureAction::Continue;
+                let overlaps = update.order == UpdateOrder::StartFirst && spec.labels.is_empty();
                 spec.update = Some(update);
-                self.swarm.service(spec);
+                let id = self.swarm.service(spec);
+                if overlaps {
+                    self.overlapping.insert(id);
+                }
             }
             3..=5 if !ids.is_empty() => {
                 let id = &ids[dice.below(ids.len() as u64) as usize];

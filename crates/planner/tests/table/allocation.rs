@@ -256,6 +256,8 @@ fn a_plain_containers_attachment_gets_its_address_and_goes_when_it_has_ended() {
         endpoint: EndpointSpec::default(),
         draining_since: None,
         job_iteration: None,
+        leased: false,
+        generic: Vec::new(),
     });
     swarm.settle();
     let task = swarm.tables.task(&id).unwrap();

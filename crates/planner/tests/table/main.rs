@@ -4,8 +4,10 @@
 mod fixture;
 
 mod allocation;
+mod deadlines;
 mod global;
 mod jobs;
+mod leases;
 mod placement;
 mod reaping;
 mod replicated;

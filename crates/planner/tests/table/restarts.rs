@@ -100,6 +100,8 @@ fn a_lost_task_is_replaced_whatever_the_policy() {
     swarm.add_node("n1");
     swarm.node_down("n0");
     swarm.obey();
+    swarm.pass(lease::replace_after());
+    swarm.obey();
     let live = swarm.live(&service);
     assert_eq!(live.len(), 1);
     assert_eq!(live[0].status.state, TaskState::Running);

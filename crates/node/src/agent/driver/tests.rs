@@ -82,6 +82,8 @@ fn task() -> Task {
         endpoint: EndpointSpec::default(),
         draining_since: None,
         job_iteration: None,
+        leased: false,
+        generic: Vec::new(),
     }
 }
 
