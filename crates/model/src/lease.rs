@@ -115,6 +115,11 @@ impl Lease {
         self.sent.clear();
     }
 
+    /// How often the leader wants to be told.
+    pub fn interval(&mut self, beat: Duration) {
+        self.beat = beat.min(BEAT);
+    }
+
     /// A beat has been handed to the network.
     pub fn beaten(&mut self, now: Duration) {
         self.sent.push_back(now);

@@ -157,6 +157,14 @@ impl Executor for Tasks {
         }
     }
 
+    async fn kill(&self, task: &Task) -> Result<(), Refusal> {
+        let Ok(id) = self.of(&task.id) else { return Ok(()) };
+        match self.containers.kill(&id, "KILL").await {
+            Err(e) if e.kind == wire::RefusalKind::Conflict => Ok(()),
+            other => other,
+        }
+    }
+
     async fn remove(&self, task: &Task) -> Result<(), Refusal> {
         let Ok(id) = self.of(&task.id) else { return Ok(()) };
         let _ = self.stop(task).await;

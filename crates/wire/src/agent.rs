@@ -115,7 +115,7 @@ pub enum ToNode {
     Welcome {
         /// Managers to fall back on.
         managers: Vec<ManagerPeer>,
-        /// How often to beat. The manager takes the node for dead after three missed ones.
+        /// How often to beat. Silence is judged by [`model::lease`].
         heartbeat: Duration,
     },
     /// The node's own row changed.
@@ -129,6 +129,9 @@ pub enum ToNode {
     Renew,
     /// Managers changed.
     Managers(Vec<ManagerPeer>),
+    /// The oldest heartbeat of this session that has not been confirmed yet is: this manager leads, a majority follows it,
+    /// and it takes the node for alive. The node's lease counts from the sending of that beat ([`model::lease`]).
+    Heard,
     /// Work.
     Assignments(Assignments),
     /// The whole directory.

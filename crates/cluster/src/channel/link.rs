@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(4);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A manager that is stopped or without power is noticed within the sum of both: before the node counts as silent.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_millis(700);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1300);
@@ -50,7 +50,10 @@ impl Link {
     pub async fn connect(addr: SocketAddr, config: Arc<rustls::ClientConfig>) -> Result<Self, ChannelError> {
         let failed = |why: String| ChannelError::Unreachable(format!("{addr}: {why}"));
         let connect = async {
-            let tcp = TcpStream::connect(addr).await.map_err(|e| failed(e.to_string()))?;
+            let tcp = TcpStream::connect(addr).await.map_err(|e| match e.kind() {
+                std::io::ErrorKind::ConnectionRefused => ChannelError::Closed(format!("{addr}: {e}")),
+                _ => failed(e.to_string()),
+            })?;
             tcp.set_nodelay(true).map_err(|e| failed(e.to_string()))?;
             let local = tcp.local_addr().map_err(|e| failed(e.to_string()))?;
             let stream = TlsConnector::from(config).connect(tls::manager_name(), tcp).await;

@@ -23,6 +23,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use wire::agent::{JoinAnswer, ManagerPeer, RenewRequest};
 use wire::{Refusal, RefusalKind};
@@ -47,6 +48,9 @@ pub enum ChannelError {
     /// No manager answers.
     #[error("no manager can be reached: {0}")]
     Unreachable(String),
+    /// The machine answers, but no manager listens there.
+    #[error("no manager can be reached: {0}")]
+    Closed(String),
     /// This manager does not lead; the one that does, if it is known.
     #[error("{1}")]
     Elsewhere(Option<SocketAddr>, Refusal),
@@ -81,6 +85,8 @@ struct Inner {
     slow: Mutex<Vec<SocketAddr>>,
     /// How often in a row nobody was found: on a busy machine the leader itself is slow, and is given more time.
     misses: AtomicU32,
+    /// See [`Channel::leader_absence`].
+    absence: watch::Sender<Option<Instant>>,
 }
 
 impl Channel {
@@ -93,6 +99,7 @@ impl Channel {
                 link: Default::default(),
                 slow: Mutex::default(),
                 misses: AtomicU32::new(0),
+                absence: watch::Sender::default(),
             }),
         }
     }
@@ -141,6 +148,8 @@ impl Channel {
         let mut asked: Vec<SocketAddr> = Vec::new();
         let mut running = JoinSet::new();
         let mut pending: Vec<SocketAddr> = Vec::new();
+        let begin = Instant::now();
+        let mut leaderless = 0;
         let mut refusal = None;
         let mut why = String::from("no manager is known");
         loop {
@@ -163,6 +172,7 @@ impl Channel {
                     (addr, asked.await)
                 });
             } else if running.is_empty() {
+                self.note_absence(leaderless, begin);
                 return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
             }
             let patience = match (waiting.is_empty(), &refusal) {
@@ -175,6 +185,7 @@ impl Channel {
                 Ok(Some(ended)) => ended,
                 Ok(None) => continue,
                 Err(_) if waiting.is_empty() => {
+                    self.note_absence(leaderless, begin);
                     *self.inner.slow.lock() = pending;
                     self.inner.misses.fetch_add(1, Ordering::Relaxed);
                     return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
@@ -198,12 +209,32 @@ impl Channel {
                 }
                 Err(ChannelError::Elsewhere(leader, r)) => {
                     refusal = Some(r);
-                    leader.into_iter().for_each(|l| waiting.push_front(l));
+                    match leader {
+                        Some(leader) => waiting.push_front(leader),
+                        None => leaderless += 1,
+                    }
                 }
                 Err(ChannelError::Refused(r)) => refusal = Some(r),
-                Err(e) => why = e.to_string(),
+                Err(e) => {
+                    leaderless += usize::from(matches!(e, ChannelError::Closed(_)));
+                    why = e.to_string();
+                }
             }
         }
+    }
+
+    /// So many managers refused the connection or knew of no leader. A leader needs a majority; these are in nobody's.
+    fn note_absence(&self, leaderless: usize, at: Instant) {
+        let known = self.inner.managers.lock().len();
+        if leaderless > 0 && known.saturating_sub(leaderless) <= known / 2 {
+            self.inner.absence.send_replace(Some(at));
+        }
+    }
+
+    /// When it was last seen that there is no leader: so many managers refused the connection or knew of none that the
+    /// rest is no majority.
+    pub fn leader_absence(&self) -> watch::Receiver<Option<Instant>> {
+        self.inner.absence.subscribe()
     }
 
     /// Opens the session, however long that takes; gives up only when the node is no member any more.

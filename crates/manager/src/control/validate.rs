@@ -17,6 +17,7 @@ pub fn service(spec: &ServiceSpec) -> Result<(), Refusal> {
     service_name(&spec.name)?;
     Balance::from_labels(&spec.labels).map_err(|e| invalid(e.to_string()))?;
     resources(&spec.task.resources)?;
+    model::service_labels::check(&spec.labels).map_err(|e| invalid(e.to_string()))?;
     for constraint in &spec.task.placement.constraints {
         constraint.parse::<planner::Constraint>().map_err(|e| invalid(e.to_string()))?;
     }

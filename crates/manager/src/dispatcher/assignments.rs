@@ -55,7 +55,7 @@ impl Sent {
 /// The node told the status itself; it need not hear it again.
 fn same_but_for_status(old: &Task, new: &Task) -> bool {
     let Task { id, meta: _, spec, spec_version, service, service_name, service_labels, slot, node, .. } = old;
-    let Task { desired, networks, endpoint, draining_since, job_iteration, status, .. } = old;
+    let Task { desired, networks, endpoint, draining_since, job_iteration, leased, generic, status, .. } = old;
     *id == new.id
         && *spec == new.spec
         && *spec_version == new.spec_version
@@ -69,6 +69,8 @@ fn same_but_for_status(old: &Task, new: &Task) -> bool {
         && *endpoint == new.endpoint
         && *draining_since == new.draining_since
         && *job_iteration == new.job_iteration
+        && *leased == new.leased
+        && *generic == new.generic
         // Orphaned is the managers' word, so the node must hear it.
         && (status.state == new.status.state || new.status.state != TaskState::Orphaned)
 }

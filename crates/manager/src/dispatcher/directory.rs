@@ -94,8 +94,8 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// As of `tables`. Equal to [`Directory::for_node`] with the nodes' states as the mask.
-    pub fn of(cache: &mut DirectoryCache, tables: &Tables, node: &NodeId) -> Self {
+    /// As of `tables`. Equal to [`Directory::for_node`] with the nodes' states, and who is silent, as the mask.
+    pub fn of(cache: &mut DirectoryCache, tables: &Tables, node: &NodeId, masked: &BTreeSet<NodeId>) -> Self {
         let views = cache.views(tables);
         let networks: Views = networks_of(tables, node)
             .into_iter()
@@ -109,7 +109,7 @@ impl Picture {
         let peers = carriers.into_iter().filter_map(|id| {
             let n = tables.node(id)?;
             let hostname = n.description.as_ref().map(|d| d.hostname.clone()).unwrap_or_default();
-            let alive = id == node || n.status.state == NodeState::Ready;
+            let alive = id == node || n.status.state == NodeState::Ready && !masked.contains(id);
             Some((id.clone(), PeerView { hostname, addr: n.data_path_addr?, alive }))
         });
         let peers = peers.collect();
@@ -141,6 +141,11 @@ impl Picture {
         };
         let old = part(self, apart(&self.networks, &next.networks));
         old.delta(&part(next, apart(&next.networks, &self.networks)))
+    }
+
+    /// Whether another node is shown, or one is masked or no longer is: that may change within a revision.
+    pub fn differs_in_peers(&self, other: &Self) -> bool {
+        self.peers != other.peers
     }
 
     /// Its revision.

@@ -1,13 +1,14 @@
-//! Which nodes are silent. Three missed beats, and the node is down.
+//! Which nodes are silent: after a while nobody sends new connections there, a while later the node is down
+//! ([`model::lease`] has the times and why they fit together).
 use super::{Dispatcher, NodeReport, Present};
 use cluster::store::UpdateError;
+use model::lease;
 use model::{NodeId, NodeState, StoreAction};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Beats that may be missed.
-const MISSED_MAX: u32 = 3;
 const LOOK: Duration = Duration::from_millis(50);
 /// Nodes of a former leader get this long to come here: they must first notice that it is gone.
 const TAKEOVER: Duration = Duration::from_secs(5);
@@ -26,10 +27,12 @@ pub async fn watch(d: Dispatcher) {
             }
             take_over(&d);
             while leadership.borrow().here {
+                mask_silent_nodes(&d);
                 mark_silent_nodes(&d).await;
                 tokio::time::sleep(LOOK).await;
             }
             d.shared.present.lock().clear();
+            d.shared.masked.send_replace(Arc::default());
             for (_, open) in d.shared.sessions.lock().drain() {
                 open.end.cancel();
             }
@@ -40,7 +43,7 @@ pub async fn watch(d: Dispatcher) {
 
 /// Nodes that were ready under the leader before are expected, not believed dead.
 fn take_over(d: &Dispatcher) {
-    let limit = d.heartbeat() * MISSED_MAX - 2 * LOOK;
+    let limit = lease::down_after(d.heartbeat());
     let tables = d.shared.store.tables();
     let mut present = d.shared.present.lock();
     let now = Instant::now();
@@ -54,9 +57,28 @@ fn take_over(d: &Dispatcher) {
     }
 }
 
+fn mask_silent_nodes(d: &Dispatcher) {
+    let limit = lease::mask_after(d.heartbeat());
+    let silent: BTreeSet<NodeId> = {
+        let present = d.shared.present.lock();
+        present.iter().filter(|(_, p)| p.heard.elapsed() > limit).map(|(n, _)| n.clone()).collect()
+    };
+    d.shared.masked.send_if_modified(|masked| {
+        // Who is marked down leaves this set later than the tables learn it.
+        let tables = d.shared.store.tables();
+        let down = |n: &NodeId| tables.node(n).is_some_and(|n| n.status.state != NodeState::Ready);
+        let mut next = silent;
+        next.extend(masked.iter().filter(|n| down(n)).cloned());
+        let changed = **masked != next;
+        if changed {
+            *masked = Arc::new(next);
+        }
+        changed
+    });
+}
+
 async fn mark_silent_nodes(d: &Dispatcher) {
-    // A beat is noticed at most one look late; the sum stays below three beats.
-    let grace = d.heartbeat() * MISSED_MAX - 2 * LOOK;
+    let grace = lease::down_after(d.heartbeat());
     let silent: Vec<NodeId> = {
         let present = d.shared.present.lock();
         present.iter().filter(|(_, p)| p.heard.elapsed() > grace).map(|(n, _)| n.clone()).collect()

@@ -15,7 +15,7 @@ use cluster::Store;
 use directory::DirectoryCache;
 use model::NodeId;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use wire::agent::{FromNode, ManagerPeer, ToNode};
 
 /// How often nodes beat, unless the swarm's settings ask for more.
-pub const HEARTBEAT: Duration = Duration::from_secs(1);
+pub const HEARTBEAT: Duration = model::lease::BEAT;
 
 /// What a node has told of its own state; for `/metrics` and `shoal doctor`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,6 +66,8 @@ struct Shared {
     directory: Mutex<DirectoryCache>,
     /// Every node that is there has applied this much.
     barrier: watch::Sender<u64>,
+    /// Nodes that are silent for so long that nobody shall send new connections there.
+    masked: watch::Sender<Arc<BTreeSet<NodeId>>>,
     statuses: mpsc::Sender<status::Report>,
     tunnels: tunnels::Tunnels,
     numbers: AtomicU64,
@@ -83,6 +85,7 @@ impl Dispatcher {
             present: Mutex::default(),
             directory: Mutex::default(),
             barrier: watch::Sender::new(0),
+            masked: watch::Sender::default(),
             statuses,
             tunnels: tunnels::Tunnels::default(),
             numbers: AtomicU64::new(1),

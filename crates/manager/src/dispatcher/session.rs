@@ -94,6 +94,7 @@ impl Session {
     async fn steps(&mut self, from: &mut mpsc::Receiver<FromNode>) -> Result<std::convert::Infallible, End> {
         let mut revision = self.d.shared.store.watch_revision();
         let mut barrier = self.d.barrier();
+        let mut masked = self.d.shared.masked.subscribe();
         self.managers = self.d.managers();
         self.say(ToNode::Welcome { managers: self.managers.clone(), heartbeat: self.d.heartbeat() }).await?;
         let first = tokio::time::timeout(HELLO_TIMEOUT, from.recv()).await.map_err(|_| End::Silent)?;
@@ -115,6 +116,11 @@ impl Session {
                     changed.map_err(|_| End::HungUp)?;
                     tokio::time::sleep(DEBOUNCE).await;
                     revision.borrow_and_update();
+                    self.tell_changes().await?;
+                }
+                changed = masked.changed() => {
+                    changed.map_err(|_| End::HungUp)?;
+                    masked.borrow_and_update();
                     self.tell_changes().await?;
                 }
                 moved = barrier.changed() => {
@@ -147,9 +153,15 @@ impl Session {
                 let report = status::Report { node: self.node.clone(), statuses };
                 self.d.shared.statuses.send(report).await.map_err(|_| End::HungUp)?;
             }
-            FromNode::Heartbeat { applied, digest, repaired } => self.d.told(&self.node, |r| {
-                *r = NodeReport { applied: applied.max(r.applied), digest, repaired: r.repaired + repaired };
-            }),
+            FromNode::Heartbeat { applied, digest, repaired } => {
+                self.d.told(&self.node, |r| {
+                    *r = NodeReport { applied: applied.max(r.applied), digest, repaired: r.repaired + repaired };
+                });
+                // One who leads no longer has nothing to promise; the node's lease is then another leader's matter.
+                if self.d.shared.store.is_leader() {
+                    self.say(ToNode::Heard).await?;
+                }
+            }
             FromNode::Applied(revision) => self.d.told(&self.node, |r| r.applied = revision.max(r.applied)),
             FromNode::TunnelRefused { id, why } => self.d.tunnel_refused(&self.node, id, why),
         }
@@ -220,12 +232,13 @@ impl Session {
             self.say(ToNode::Managers(managers.clone())).await?;
             self.managers = managers;
         }
-        let picture = Picture::of(&mut self.d.shared.directory.lock(), &tables, &self.node);
+        let masked = self.d.shared.masked.borrow().clone();
+        let picture = Picture::of(&mut self.d.shared.directory.lock(), &tables, &self.node, &masked);
         let assignments = self.sent.next(&tables, &self.node);
         drop(tables);
         match &self.directory {
             None => self.say(ToNode::Directory(picture.whole())).await?,
-            Some(old) if old.revision() < picture.revision() => {
+            Some(old) if old.revision() < picture.revision() || old.differs_in_peers(&picture) => {
                 self.say(ToNode::DirectoryDelta(old.delta(&picture))).await?;
             }
             Some(_) => {}

@@ -2,7 +2,7 @@
 use cluster::Store;
 use cluster::store::UpdateError;
 use model::task_state::Owner;
-use model::{NodeId, StoreAction, Tables, Task, TaskId, TaskState, TaskStatus};
+use model::{NodeId, StoreAction, Tables, Task, TaskId, TaskState, TaskStatus, Timestamp};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -44,7 +44,7 @@ pub fn check(task: Option<&Task>, node: &NodeId, next: &TaskStatus) -> Result<()
     if task.node.as_ref() != Some(node) {
         return Err(Declined::NotYours);
     }
-    if task.status == *next {
+    if task.status == (TaskStatus { timestamp: task.status.timestamp, ..next.clone() }) {
         return Err(Declined::Same);
     }
     let now = task.status.state;
@@ -55,7 +55,10 @@ pub fn check(task: Option<&Task>, node: &NodeId, next: &TaskStatus) -> Result<()
 }
 
 /// The transaction for a batch, by the latest tables. Later reports of a task build on earlier ones.
-pub fn transaction(tables: &Tables, reports: &[Report]) -> Vec<StoreAction> {
+///
+/// The instants are the leader's, `now`: nodes' clocks may be minutes apart, and delays, windows and the watch over an
+/// update are counted from these.
+pub fn transaction(tables: &Tables, reports: &[Report], now: Timestamp) -> Vec<StoreAction> {
     let mut changed: BTreeMap<&TaskId, Task> = BTreeMap::new();
     for report in reports {
         for (id, status) in &report.statuses {
@@ -64,7 +67,9 @@ pub fn transaction(tables: &Tables, reports: &[Report]) -> Vec<StoreAction> {
                 Ok(()) => {
                     if let Some(task) = task {
                         let mut task = task.clone();
-                        task.status = status.clone();
+                        let same_state = task.status.state == status.state;
+                        let timestamp = if same_state { task.status.timestamp } else { now };
+                        task.status = TaskStatus { timestamp, ..status.clone() };
                         changed.insert(id, task);
                     }
                 }
@@ -90,7 +95,7 @@ pub async fn write(store: Store, mut reports: mpsc::Receiver<Report>, stop: Canc
                     _ => break,
                 }
             }
-            let done = store.update(|tables| Ok::<_, Infallible>((transaction(tables, &batch), ()))).await;
+            let done = store.update(|tables| Ok::<_, Infallible>((transaction(tables, &batch, store.now()), ()))).await;
             match done {
                 Ok(()) => {}
                 // The nodes will tell the next leader everything again.
@@ -160,9 +165,12 @@ mod tests {
         let report =
             |states: Vec<TaskState>| Report { node: node(1), statuses: states.into_iter().map(says).collect() };
         use TaskState::*;
-        let actions = transaction(&tables, &[report(vec![Accepted, Running]), report(vec![Preparing])]);
+        let reports = [report(vec![Accepted, Running]), report(vec![Preparing])];
+        let actions = transaction(&tables, &reports, Timestamp(7));
         assert_eq!(actions.len(), 1);
         tables.apply(actions, Default::default()).unwrap();
         assert_eq!(tables.task(&t.id).unwrap().status.state, Running);
+        assert_eq!(tables.task(&t.id).unwrap().status.timestamp, Timestamp(7), "whatever the node's clock says");
+        assert!(transaction(&tables, &[report(vec![Running])], Timestamp(9)).is_empty(), "nothing new");
     }
 }

@@ -65,6 +65,7 @@ pub struct Worker {
 #[derive(Default)]
 pub struct Seen {
     pub welcome: u32,
+    pub heard: u32,
     pub directory: Directory,
     pub deltas: u32,
     pub work: BTreeMap<TaskId, Assignment>,
@@ -130,6 +131,7 @@ async fn hear(message: ToNode, seen: &Arc<Mutex<Seen>>, send: &mpsc::Sender<From
         let mut s = seen.lock().unwrap();
         match message {
             ToNode::Welcome { .. } => s.welcome += 1,
+            ToNode::Heard => s.heard += 1,
             ToNode::Directory(d) => {
                 answers.push(FromNode::Applied(d.revision));
                 s.directory = d;

@@ -3,12 +3,14 @@
 //! ```text
 //!            prepare            (desired ≥ running)  start         healthy
 //! Accepted ─► Preparing ─► Ready ──────────────────► Starting ───────────► Running ─┬─► Complete | Failed
+//!                │                                      │ lease over: killed ──────►│ Shutdown
 //!                │                                      │                           │ (desired ≥ shutdown)
 //!                ▼                                      ▼                           ▼
 //!             Rejected                                Failed          barrier ─► drained ─► stop ─► Shutdown
 //! ```
 //! A stop wish is looked at before every step; steps themselves are never cut in the middle, so nothing half-made stays.
 use super::executor::{Dependencies, Ended, Executor, Found};
+use model::lease::Fence;
 use model::{ContainerStatus, DesiredState, Task, TaskId, TaskState, TaskStatus, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +26,6 @@ const DRAIN_WAIT: Duration = Duration::from_secs(5);
 const DRAIN_POLL: Duration = Duration::from_millis(50);
 /// Looks in a row without a live connection before the stop signal.
 const DRAIN_LOOKS: u32 = 2;
-/// Service label that sets the drain time-out (`10s`, `500ms`, `0s`).
-pub const DRAIN_LABEL: &str = "shoal.drain-timeout";
 
 /// What the manager wants of the task: the assignment, or to forget it.
 pub type Wish = Option<Assignment>;
@@ -40,6 +40,8 @@ pub struct Surroundings {
     pub all_applied: watch::Receiver<u64>,
     /// Secrets, configs, node.
     pub dependencies: watch::Receiver<Arc<Dependencies>>,
+    /// What must have stopped because no leader has been heard for too long.
+    pub fence: watch::Receiver<Fence>,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
@@ -100,7 +102,7 @@ impl Driver {
                 }
             }
         }
-        if !start_wished(wish).await {
+        if !self.start_wished(wish).await {
             return self.report(TaskState::Shutdown, "shutdown", "");
         }
         self.report(TaskState::Starting, "starting", "");
@@ -140,10 +142,12 @@ impl Driver {
         let executor = self.around.executor.clone();
         let task = self.task.clone();
         let ended = executor.ended(&task);
-        tokio::pin!(ended);
+        let lease_over = lease_over(self.around.fence.clone(), wish.clone());
+        tokio::pin!(ended, lease_over);
         tokio::select! {
             biased;
             end = &mut ended => return self.finish(wish, end).await,
+            () = &mut lease_over => return self.fenced(&mut ended).await,
             () = stop_wished(wish) => {}
             () = executor.healthy(&task) => {
                 self.status.ready = true;
@@ -151,6 +155,7 @@ impl Driver {
                 tokio::select! {
                     biased;
                     end = &mut ended => return self.finish(wish, end).await,
+                    () = &mut lease_over => return self.fenced(&mut ended).await,
                     () = stop_wished(wish) => {}
                 }
             }
@@ -158,11 +163,56 @@ impl Driver {
         tokio::select! {
             biased;
             end = &mut ended => return self.finish(wish, end).await,
+            () = &mut lease_over => return self.fenced(&mut ended).await,
             () = self.drained(wish) => {}
         }
-        self.stop().await;
+        tokio::select! {
+            () = self.stop() => {}
+            // The grace period may be longer than the lease.
+            () = &mut lease_over => return self.fenced(&mut ended).await,
+        }
         let end = timeout(Duration::from_secs(30), ended).await.unwrap_or_default();
         self.finish(wish, Ended { unhealthy: false, ..end }).await;
+    }
+
+    /// No leader has heard this node for so long that another may be about to run the task: it ends now.
+    async fn fenced(&mut self, ended: &mut (impl Future<Output = Ended> + Unpin)) {
+        tracing::warn!(task = %self.task.id, "no leader has been heard for too long; the task is stopped so that it never runs twice");
+        if let Err(e) = self.around.executor.kill(&self.task).await {
+            tracing::error!(task = %self.task.id, error = %e, "a task whose lease has run out cannot be killed");
+        }
+        let end = timeout(Duration::from_secs(30), ended).await.unwrap_or_default();
+        self.status.ready = false;
+        if let Some(c) = &mut self.status.container {
+            c.pid = 0;
+            c.exit_code = end.code;
+        }
+        let why = "the node was cut off from the managers, and the task was stopped there so that it never runs twice";
+        self.report(TaskState::Shutdown, "shutdown", why);
+    }
+
+    /// Waits for the word to start (`true`) or to stop (`false`). While the lease is over nothing starts.
+    async fn start_wished(&self, wish: &mut watch::Receiver<Wish>) -> bool {
+        let mut fence = self.around.fence.clone();
+        loop {
+            let (wanted, leased) = match wish.borrow_and_update().as_ref() {
+                Some(a) => (a.task.desired, a.task.leased),
+                None => return false,
+            };
+            let fenced = fence.borrow_and_update().stops(leased);
+            match wanted {
+                DesiredState::Running | DesiredState::Complete if !fenced => return true,
+                DesiredState::Ready | DesiredState::Running | DesiredState::Complete => {}
+                _ => return false,
+            }
+            let open = tokio::select! {
+                changed = wish.changed() => changed.is_ok(),
+                changed = fence.changed() => changed.is_ok(),
+            };
+            if !open {
+                return std::future::pending().await;
+            }
+        }
     }
 
     /// Resolves when the task may be sent its stop signal without a client noticing.
@@ -244,22 +294,25 @@ async fn stop_wished(wish: &mut watch::Receiver<Wish>) {
     }
 }
 
-/// Waits for the word to start (`true`) or to stop (`false`).
-async fn start_wished(wish: &mut watch::Receiver<Wish>) -> bool {
+/// Resolves when the task's lease has run out.
+async fn lease_over(mut fence: watch::Receiver<Fence>, mut wish: watch::Receiver<Wish>) {
     loop {
-        match wish.borrow_and_update().as_ref().map(|a| a.task.desired) {
-            Some(DesiredState::Running | DesiredState::Complete) => return true,
-            Some(DesiredState::Ready) => {}
-            _ => return false,
+        let leased = wish.borrow_and_update().as_ref().is_some_and(|a| a.task.leased);
+        if fence.borrow_and_update().stops(leased) {
+            return;
         }
-        if wish.changed().await.is_err() {
+        let open = tokio::select! {
+            changed = wish.changed() => changed.is_ok(),
+            changed = fence.changed() => changed.is_ok(),
+        };
+        if !open {
             return std::future::pending().await;
         }
     }
 }
 
 fn drain_time(task: &Task) -> Duration {
-    task.service_labels.get(DRAIN_LABEL).and_then(|v| model::time::parse_duration(v)).unwrap_or(DRAIN_WAIT)
+    model::service_labels::drain_timeout(&task.service_labels).unwrap_or(DRAIN_WAIT)
 }
 
 #[cfg(test)]

@@ -78,6 +78,8 @@ pub trait Executor: Send + Sync + 'static {
     async fn live_connections(&self, task: &Task) -> usize;
     /// Stop signal, grace period, kill. Fine when it has ended.
     async fn stop(&self, task: &Task) -> Result<(), Refusal>;
+    /// Kills it at once. Fine when it has ended.
+    async fn kill(&self, task: &Task) -> Result<(), Refusal>;
     /// Removes the container and all that was made for it. Fine when there is none.
     async fn remove(&self, task: &Task) -> Result<(), Refusal>;
 }

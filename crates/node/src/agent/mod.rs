@@ -9,12 +9,13 @@ pub mod template;
 use async_trait::async_trait;
 use driver::{Surroundings, Wish, drive};
 use executor::{Dependencies, Executor};
+use model::lease::{Fence, Lease};
 use model::{Directory, NodeDescription, NodeRole, NodeSpec, TaskId, TaskStatus, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use wire::agent::{Assignments, FromNode, ManagerPeer, ToNode, TunnelRequest};
@@ -91,7 +92,11 @@ struct Inner {
     renewals: watch::Sender<u64>,
     describe_again: Notify,
     verified: Mutex<(u64, u64)>,
-    applier: Mutex<Option<JoinHandle<()>>>,
+    lease: Mutex<Lease>,
+    fence: watch::Sender<Fence>,
+    /// When `lease` counts from.
+    begun: Instant,
+    loops: Mutex<Vec<JoinHandle<()>>>,
 }
 
 struct Handle {
@@ -118,11 +123,14 @@ impl Agent {
             renewals: watch::Sender::new(0),
             describe_again: Notify::new(),
             verified: Mutex::default(),
-            applier: Mutex::default(),
+            lease: Mutex::new(Lease::begin(Duration::ZERO)),
+            fence: watch::Sender::new(Fence::Open),
+            begun: Instant::now(),
+            loops: Mutex::default(),
         });
-        let agent = Self { inner };
-        *agent.inner.applier.lock() = Some(tokio::spawn(apply_loop(agent.inner.clone())));
-        agent
+        let loops = vec![tokio::spawn(apply_loop(inner.clone())), tokio::spawn(lease_loop(inner.clone()))];
+        *inner.loops.lock() = loops;
+        Self { inner }
     }
 
     /// The managers last heard of.
@@ -155,6 +163,17 @@ impl Agent {
         self.inner.applied.subscribe()
     }
 
+    /// At `at` so many managers said that they know no leader, or refused the connection, that there was none: nobody
+    /// could have replaced this node's tasks then.
+    pub fn no_leader(&self, at: Instant) {
+        self.inner.lease.lock().no_leader(at.saturating_duration_since(self.inner.begun));
+    }
+
+    /// What has been stopped because no leader was heard for too long.
+    pub fn fence(&self) -> watch::Receiver<Fence> {
+        self.inner.fence.subscribe()
+    }
+
     /// Keeps one session until it ends.
     pub async fn serve(&self, mut session: Session) -> SessionEnd {
         let inner = &self.inner;
@@ -164,7 +183,8 @@ impl Agent {
         if session.up.send(hello).await.is_err() || session.up.send(FromNode::Status(known)).await.is_err() {
             return SessionEnd::Broken;
         }
-        let mut beat = tokio::time::interval(Duration::from_secs(1));
+        inner.lease.lock().session(model::lease::BEAT);
+        let mut beat = tokio::time::interval(model::lease::BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut applied = inner.applied.subscribe();
         let mut sequence = 0;
@@ -187,6 +207,7 @@ impl Agent {
                     FromNode::Status(batch)
                 }
                 _ = beat.tick() => {
+                    inner.lease.lock().beaten(inner.begun.elapsed());
                     let (digest, repaired) = std::mem::take(&mut *inner.verified.lock());
                     FromNode::Heartbeat { applied: *applied.borrow(), digest, repaired }
                 }
@@ -209,12 +230,18 @@ impl Agent {
         match message {
             ToNode::Welcome { managers, heartbeat } => {
                 inner.managers.send_replace(managers);
-                *beat = tokio::time::interval(heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(60)));
+                let heartbeat = heartbeat.clamp(Duration::from_millis(50), Duration::from_secs(60));
+                inner.lease.lock().interval(heartbeat);
+                *beat = tokio::time::interval(heartbeat);
                 beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             }
             ToNode::Managers(managers) => drop(inner.managers.send_replace(managers)),
             ToNode::Node { spec, role } => drop(inner.row.send_replace(Some((spec, role)))),
             ToNode::Renew => inner.renewals.send_modify(|n| *n += 1),
+            ToNode::Heard => {
+                inner.lease.lock().confirmed();
+                inner.look_at_lease();
+            }
             ToNode::Assignments(a) => {
                 let follows = a.sequence == 1 || a.sequence == *sequence + 1;
                 if !follows {
@@ -287,6 +314,7 @@ impl Agent {
                         reports: inner.reports.clone(),
                         all_applied: inner.all_applied.subscribe(),
                         dependencies: inner.dependencies.subscribe(),
+                        fence: inner.fence.subscribe(),
                         now: inner.config.now,
                     };
                     let done = tokio::spawn(drive(assignment, changes, around));
@@ -309,13 +337,23 @@ impl Agent {
                 tracing::warn!(task = %id, "a task did not stop in time");
             }
         }
-        if let Some(applier) = self.inner.applier.lock().take() {
-            applier.abort();
-        }
+        self.inner.loops.lock().drain(..).for_each(|l| l.abort());
     }
 }
 
 impl Inner {
+    fn look_at_lease(&self) {
+        let now = self.lease.lock().look(self.begun.elapsed());
+        self.fence.send_if_modified(|before| {
+            let changed = *before != now;
+            if changed {
+                tracing::warn!(from = ?before, to = ?now, "lease");
+                *before = now;
+            }
+            changed
+        });
+    }
+
     fn hello(&self) -> FromNode {
         FromNode::Hello {
             description: (self.config.describe)(),
@@ -330,6 +368,15 @@ impl Inner {
         for (id, status) in batch.iter().filter(|(id, _)| drivers.contains_key(id)) {
             statuses.insert(id.clone(), status.clone());
         }
+    }
+}
+
+/// Notices when the lease is over.
+async fn lease_loop(inner: Arc<Inner>) {
+    const LOOK: Duration = Duration::from_millis(50);
+    loop {
+        tokio::time::sleep(LOOK).await;
+        inner.look_at_lease();
     }
 }
 

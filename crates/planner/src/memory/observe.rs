@@ -63,6 +63,9 @@ impl PlannerMemory {
             ObjectRef::Network(id) => {
                 self.supply += 1;
                 self.dirty_networks.insert(id.clone());
+                if tables.network(id).is_some_and(|n| n.spec.ingress) {
+                    self.dirty_nodes.extend(tables.nodes().map(|n| n.id.clone()));
+                }
                 if tables.network(id).is_none() {
                     self.cursors.retain(|(n, _), _| n != id);
                 }

@@ -81,6 +81,59 @@ pub(crate) fn refuse(task: &Requirements, node: &Node, load: &NodeLoad) -> Optio
     None
 }
 
+/// The reason against one node, for people: what is asked, and what is there.
+pub(crate) fn explain(task: &Requirements, node: &Node, load: &NodeLoad, why: Refusal) -> String {
+    let has = node.description.as_ref().map(|d| d.resources.clone()).unwrap_or_default();
+    match why {
+        Refusal::NotAvailable => match (node.status.state, node.spec.availability) {
+            (NodeState::Ready, Availability::Pause) => "is paused".into(),
+            (NodeState::Ready, Availability::Drain) => "is drained".into(),
+            (state, _) => format!("is {}", state.as_str()),
+        },
+        Refusal::Resources => {
+            let cpus = |n: i64| format!("{} CPUs", n as f64 / 1e9);
+            let mib = |n: i64| format!("{} MiB", n >> 20);
+            let mut short = Vec::new();
+            if task.nano_cpus > has.nano_cpus - load.nano_cpus {
+                short.push((cpus(task.nano_cpus), cpus(has.nano_cpus - load.nano_cpus), cpus(has.nano_cpus)));
+            }
+            if task.memory_bytes > has.memory_bytes - load.memory_bytes {
+                short.push((mib(task.memory_bytes), mib(has.memory_bytes - load.memory_bytes), mib(has.memory_bytes)));
+            }
+            let there = amounts(&has.generic);
+            for (kind, amount) in &task.generic {
+                let all = there.get(kind).copied().unwrap_or_default();
+                let free = all - load.generic.get(kind).copied().unwrap_or_default();
+                if *amount > free {
+                    short.push((format!("{amount} {kind}"), free.to_string(), all.to_string()));
+                }
+            }
+            let texts = short.into_iter().map(|(asked, free, all)| format!("{asked} asked, {free} of {all} free"));
+            texts.collect::<Vec<_>>().join(", ")
+        }
+        Refusal::Plugin => format!("has no log driver {}", task.log_driver.as_deref().unwrap_or_default()),
+        Refusal::Constraints => match &task.constraints {
+            None => "a constraint cannot be read".into(),
+            Some(all) => {
+                let broken = all.iter().zip(&task.placement.constraints).filter(|(c, _)| !c.holds(node));
+                format!("does not meet {}", broken.map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(", "))
+            }
+        },
+        Refusal::Platform => {
+            let p = node.description.as_ref().map(|d| d.platform.clone()).unwrap_or_default();
+            format!("is {}/{}, which the image is not made for", p.os, architecture(&p.architecture))
+        }
+        Refusal::HostPort => {
+            let taken = task.ports.iter().filter(|p| load.ports.contains_key(p));
+            let texts: Vec<_> = taken.map(|(port, protocol)| format!("{port}/{protocol}")).collect();
+            format!("port {} is taken by another task", texts.join(", "))
+        }
+        Refusal::MaxReplicas => {
+            format!("has {} of at most {} tasks of the service", load.of_service(task.service.as_ref()), task.placement.max_replicas)
+        }
+    }
+}
+
 /// Whether the node is one of the platforms that the image is made for.
 pub(crate) fn platform_fits(placement: &Placement, node: &Node) -> bool {
     if placement.platforms.is_empty() {

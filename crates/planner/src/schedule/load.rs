@@ -13,6 +13,8 @@ pub(crate) struct NodeLoad {
     pub nano_cpus: i64,
     pub memory_bytes: i64,
     pub generic: BTreeMap<String, i64>,
+    /// Named resources that unfinished tasks have.
+    named: BTreeMap<(String, String), u32>,
     /// Host-mode ports of unfinished tasks.
     pub ports: BTreeMap<(u16, Protocol), u32>,
     /// Overlays of unfinished tasks.
@@ -26,6 +28,7 @@ static NONE: NodeLoad = NodeLoad {
     nano_cpus: 0,
     memory_bytes: 0,
     generic: BTreeMap::new(),
+    named: BTreeMap::new(),
     ports: BTreeMap::new(),
     networks: BTreeMap::new(),
 };
@@ -42,6 +45,27 @@ impl NodeLoad {
     /// Tasks of a service that shall run here.
     pub fn of_service(&self, service: Option<&ServiceId>) -> u64 {
         service.and_then(|s| self.services.get(s)).copied().unwrap_or_default()
+    }
+
+    /// What a task gets of its node's user-named resources: as many of a kind as it has reserved, by name where the
+    /// node's have names.
+    pub fn claim(&self, reserved: &[GenericResource], node: &[GenericResource]) -> Vec<GenericResource> {
+        let mut claimed = Vec::new();
+        for (kind, amount) in amounts(reserved) {
+            let names = node.iter().filter_map(|r| match r {
+                GenericResource::Named { kind: k, value } if *k == kind => Some(value),
+                _ => None,
+            });
+            let free: Vec<&String> =
+                names.filter(|value| !self.named.contains_key(&(kind.clone(), (*value).clone()))).collect();
+            if free.is_empty() {
+                claimed.push(GenericResource::Discrete { kind, value: amount });
+                continue;
+            }
+            let some = free.into_iter().take(usize::try_from(amount).unwrap_or_default());
+            claimed.extend(some.map(|value| GenericResource::Named { kind: kind.clone(), value: value.clone() }));
+        }
+        claimed
     }
 
     /// The overlays that the unfinished tasks here are on.
@@ -68,6 +92,15 @@ impl NodeLoad {
         self.memory_bytes += sign * reserved.memory_bytes;
         for (kind, amount) in amounts(&reserved.generic) {
             *self.generic.entry(kind).or_default() += sign * amount;
+        }
+        for resource in &task.generic {
+            let GenericResource::Named { kind, value } = resource else { continue };
+            let key = (kind.clone(), value.clone());
+            let n = self.named.entry(key.clone()).or_default();
+            *n = n.saturating_add_signed(sign as i32);
+            if *n == 0 {
+                self.named.remove(&key);
+            }
         }
         for port in task.endpoint.ports.iter().filter(|p| p.publish_mode == PublishMode::Host && p.published_port != 0)
         {

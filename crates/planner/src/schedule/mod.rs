@@ -115,7 +115,7 @@ fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, tasks: Group) {
             return;
         }
         let Some(at) = spread.choose(&candidates) else {
-            let why = why.get_or_insert_with(|| refusals.to_string());
+            let why = why.get_or_insert_with(|| Reason::of(draft, memory, &requirements, &refusals));
             wait(draft, memory, task, why);
             continue;
         };
@@ -156,12 +156,16 @@ fn preassigned(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Tas
     let mut load = memory.loads.get(&node.id).clone();
     // It counts as one of the node's tasks already.
     load.remove(task);
-    match refuse(&Requirements::of(task), &node, &load) {
+    let requirements = Requirements::of(task);
+    match refuse(&requirements, &node, &load) {
         None => assign(draft, memory, task, &node),
         Some(why) => {
             let mut refusals = Refusals::default();
             refusals.add(&node.id, why);
-            wait(draft, memory, task, &refusals.to_string());
+            let text = filter::explain(&requirements, &node, &load, why);
+            let name = node.description.as_ref().map_or(node.id.as_str(), |d| d.hostname.as_str());
+            let why = Reason { err: refusals.to_string(), message: format!("{WAITING}: {name}: {text}") };
+            wait(draft, memory, task, &why);
         }
     }
 }
@@ -173,6 +177,11 @@ fn assign(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, n
     next.status.timestamp = draft.now;
     next.status.message = "scheduler assigned task to node".into();
     next.status.err.clear();
+    let reserved = &next.spec.resources.reservations.generic;
+    if !reserved.is_empty() {
+        let has = node.description.as_ref().map(|d| d.resources.generic.clone()).unwrap_or_default();
+        next.generic = memory.loads.get(&node.id).claim(reserved, &has);
+    }
     let next = Arc::new(next);
     memory.loads.try_remove(task);
     memory.loads.try_add(&next);
@@ -180,13 +189,35 @@ fn assign(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, n
     draft.put_task_shared(next);
 }
 
-fn wait(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, why: &str) {
+/// What a task that waits says of itself.
+struct Reason {
+    /// Docker's sentence.
+    err: String,
+    /// Node by node.
+    message: String,
+}
+
+impl Reason {
+    fn of(draft: &Draft<'_>, memory: &PlannerMemory, requirements: &Requirements, refusals: &Refusals) -> Self {
+        let nodes = refusal::node_by_node(requirements, refusals, |id| {
+            Some((&**draft.tables.node(id)?, memory.loads.get(id)))
+        });
+        let message = if nodes.is_empty() { WAITING.to_owned() } else { format!("{WAITING}: {nodes}") };
+        Self { err: refusals.to_string(), message }
+    }
+}
+
+/// Docker's words for a task that waits for a node.
+const WAITING: &str = "pending task scheduling";
+
+fn wait(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>, why: &Reason) {
     memory.refuse(&task.id);
-    if task.status.err == why {
+    if task.status.err == why.err && task.status.message == why.message {
         return;
     }
     let mut next = (**task).clone();
-    next.status.err = why.to_owned();
+    next.status.err = why.err.clone();
+    next.status.message = why.message.clone();
     next.status.timestamp = draft.now;
     draft.put_task(next);
 }

@@ -1,7 +1,7 @@
 //! Why a task waits: each node's reason as data, and Docker's sentence about all of them.
-use super::filter::{Requirements, refuse};
+use super::filter::{self, Requirements, refuse};
 use super::load::NodeLoad;
-use model::{NodeId, Tables, Task};
+use model::{Node, NodeId, Tables, Task};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -85,13 +85,39 @@ impl fmt::Display for Refusals {
     }
 }
 
-/// Which nodes a waiting task could have now (`None`), and why not the others. For `shoal explain`.
-pub fn explain(tables: &Tables, task: &Task) -> Vec<(NodeId, Option<Refusal>)> {
+/// Which nodes a waiting task could have now (`None`), and why not the others: the kind of reason, and a sentence with
+/// what is asked and what is there.
+pub fn explain(tables: &Tables, task: &Task) -> Vec<(NodeId, Option<(Refusal, String)>)> {
     let requirements = Requirements::of(task);
-    let load = |node: &NodeId| {
+    let one = |node: &std::sync::Arc<Node>| {
         let mut load = NodeLoad::default();
-        tables.tasks_on_node(node).filter(|t| t.id != task.id).for_each(|t| load.add(t));
-        load
+        tables.tasks_on_node(&node.id).filter(|t| t.id != task.id).for_each(|t| load.add(t));
+        let why = refuse(&requirements, node, &load);
+        (node.id.clone(), why.map(|why| (why, filter::explain(&requirements, node, &load, why))))
     };
-    tables.nodes().map(|n| (n.id.clone(), refuse(&requirements, n, &load(&n.id)))).collect()
+    // A task that is tied to a node has no other.
+    match &task.node {
+        Some(id) => tables.node(id).map(one).into_iter().collect(),
+        None => tables.nodes().map(one).collect(),
+    }
+}
+
+/// The first few nodes with their reasons: `n1: is drained; n2: 4 CPUs asked, 1 CPUs of 4 CPUs free; and 3 more`.
+pub(crate) fn node_by_node<'n>(
+    requirements: &Requirements,
+    refusals: &Refusals,
+    node: impl Fn(&NodeId) -> Option<(&'n Node, &'n NodeLoad)>,
+) -> String {
+    const NODES_MAX: usize = 5;
+    let mut texts = Vec::new();
+    for (id, why) in refusals.iter().take(NODES_MAX) {
+        let Some((node, load)) = node(id) else { continue };
+        let name = node.description.as_ref().map(|d| d.hostname.as_str()).filter(|h| !h.is_empty());
+        let name = name.unwrap_or(id.as_str());
+        texts.push(format!("{name}: {}", filter::explain(requirements, node, load, why)));
+    }
+    if refusals.0.len() > NODES_MAX {
+        texts.push(format!("and {} more", refusals.0.len() - NODES_MAX));
+    }
+    texts.join("; ")
 }

@@ -10,6 +10,7 @@ mod jobs;
 mod leases;
 mod placement;
 mod reaping;
+mod reasons;
 mod replicated;
 mod restarts;
 mod scale;

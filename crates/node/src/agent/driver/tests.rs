@@ -59,6 +59,11 @@ impl Executor for Paper {
         self.end.send_replace(Some(Ended { code: 143, ..Default::default() }));
         Ok(())
     }
+    async fn kill(&self, _: &Task) -> Result<(), Refusal> {
+        self.say("kill");
+        self.end.send_replace(Some(Ended { code: 137, ..Default::default() }));
+        Ok(())
+    }
     async fn remove(&self, _: &Task) -> Result<(), Refusal> {
         self.say("remove");
         Ok(())
@@ -91,6 +96,7 @@ struct Stage {
     paper: Arc<Paper>,
     wish: watch::Sender<Wish>,
     applied: watch::Sender<u64>,
+    fence: watch::Sender<Fence>,
     reports: mpsc::UnboundedReceiver<(TaskId, TaskStatus)>,
     driver: tokio::task::JoinHandle<()>,
 }
@@ -100,15 +106,17 @@ fn stage(paper: Paper, first: Task) -> Stage {
     let assignment = Assignment { task: first, stop_after: None };
     let (wish, changes) = watch::channel(Some(assignment.clone()));
     let applied = watch::Sender::new(0);
+    let fence = watch::Sender::new(Fence::Open);
     let (tx, reports) = mpsc::unbounded_channel();
     let around = Surroundings {
         executor: paper.clone(),
         reports: tx,
         all_applied: applied.subscribe(),
         dependencies: watch::Sender::new(Arc::default()).subscribe(),
+        fence: fence.subscribe(),
         now: || Timestamp(1),
     };
-    Stage { paper, wish, applied, reports, driver: tokio::spawn(drive(assignment, changes, around)) }
+    Stage { paper, wish, applied, fence, reports, driver: tokio::spawn(drive(assignment, changes, around)) }
 }
 
 impl Stage {
@@ -175,4 +183,49 @@ async fn a_container_that_ran_on_while_the_daemon_was_away_is_taken_up_again() {
     s.paper.end.send_replace(Some(Ended::default()));
     assert_eq!(s.until(TaskState::Complete).await.message, "finished");
     assert!(s.paper.said.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leased_task_is_killed_when_the_lease_is_over_and_others_run_on() {
+    let mut s = stage(Paper::new(), Task { leased: true, ..task() });
+    s.until(TaskState::Running).await;
+    s.fence.send_replace(Fence::Leased);
+    let end = s.until(TaskState::Shutdown).await;
+    assert!(end.err.contains("cut off from the managers"), "{end:?}");
+    assert_eq!(*s.paper.said.lock(), ["prepare", "start", "kill"], "no grace: its successor is about to start");
+
+    let mut s = stage(Paper::new(), task());
+    s.until(TaskState::Running).await;
+    s.fence.send_replace(Fence::Leased);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*s.paper.said.lock(), ["prepare", "start"]);
+    s.fence.send_replace(Fence::All);
+    s.until(TaskState::Shutdown).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_leased_starts_while_the_lease_is_over() {
+    let mut s = stage(Paper::new(), Task { leased: true, desired: DesiredState::Ready, ..task() });
+    s.until(TaskState::Ready).await;
+    s.fence.send_replace(Fence::Leased);
+    s.wish.send_replace(Some(Assignment { task: Task { leased: true, ..task() }, stop_after: None }));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*s.paper.said.lock(), ["prepare"]);
+    s.fence.send_replace(Fence::Open);
+    s.until(TaskState::Running).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_grace_period_does_not_outlast_the_lease() {
+    let mut s = stage(Paper::new(), Task { leased: true, ..task() });
+    s.until(TaskState::Running).await;
+    // The barrier is never reached, so the task is being drained when the node is cut off.
+    s.wish.send_replace(Some(Assignment {
+        task: Task { leased: true, desired: DesiredState::Shutdown, ..task() },
+        stop_after: Some(u64::MAX),
+    }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    s.fence.send_replace(Fence::Leased);
+    s.until(TaskState::Shutdown).await;
+    assert_eq!(*s.paper.said.lock(), ["prepare", "start", "kill"]);
 }

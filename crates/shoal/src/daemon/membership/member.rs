@@ -102,6 +102,15 @@ pub(super) async fn keep_session(engine: Weak<Engine>, joined: Arc<Joined>) {
     }
 }
 
+/// Tells the agent when there is no leader: nobody replaces what runs here then.
+pub(super) async fn keep_lease(joined: Arc<Joined>) {
+    let mut absence = joined.channel.leader_absence();
+    while absence.changed().await.is_ok() {
+        let at = *absence.borrow_and_update();
+        at.into_iter().for_each(|at| joined.agent.no_leader(at));
+    }
+}
+
 /// Resolves when this manager leads; never for a worker.
 async fn lead_here(manager: Option<&Manager>) {
     if let Some(m) = manager {

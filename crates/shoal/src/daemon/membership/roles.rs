@@ -104,6 +104,7 @@ impl Membership {
         joined.tasks.lock().extend([
             tokio::spawn(member::keep_session(weak.clone(), joined.clone())),
             tokio::spawn(member::keep_certificate(joined.clone())),
+            tokio::spawn(member::keep_lease(joined.clone())),
             tokio::spawn(follow_role(weak.clone(), joined.clone())),
         ]);
         *self.state.write() = State::Joined(joined);

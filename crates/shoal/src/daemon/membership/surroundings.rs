@@ -54,6 +54,9 @@ impl Executor for LateExecutor {
     async fn live_connections(&self, task: &model::Task) -> usize {
         self.tasks().live_connections(task).await
     }
+    async fn kill(&self, task: &model::Task) -> Result<(), Refusal> {
+        self.tasks().kill(task).await
+    }
     async fn stop(&self, task: &model::Task) -> Result<(), Refusal> {
         self.tasks().stop(task).await
     }
