@@ -63,10 +63,7 @@ pub fn is_leased(spec: &ServiceSpec) -> bool {
     match spec.labels.get(crate::service_labels::FENCE).map(String::as_str) {
         Some("always") => true,
         Some("never") => false,
-        _ => matches!(
-            spec.mode,
-            ServiceMode::Replicated { replicas: 0 | 1 } | ServiceMode::ReplicatedJob { .. }
-        ),
+        _ => matches!(spec.mode, ServiceMode::Replicated { replicas: 0 | 1 } | ServiceMode::ReplicatedJob { .. }),
     }
 }
 

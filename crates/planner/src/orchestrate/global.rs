@@ -20,8 +20,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
         }
         // What still runs there (the node was drained or away a moment ago) stops first.
         let slot = memory.slot(draft, service, &key);
-        let stopping =
-            slot.past.iter().any(|t| !t.status.state.is_terminal() && t.status.state >= TaskState::Assigned);
+        let stopping = slot.past.iter().any(|t| !t.status.state.is_terminal() && t.status.state >= TaskState::Assigned);
         make_task(draft, service, &key, if stopping { DesiredState::Ready } else { DesiredState::Running });
         memory.roster(&service.id).held.insert(key);
     }

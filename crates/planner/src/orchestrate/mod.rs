@@ -100,12 +100,7 @@ fn one(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, slo
 
 /// Looks after slots: what ended or was lost gets a successor, what was held may start, what is over is forgotten.
 /// `false`: the draft is full, and the rest is for the next plan.
-fn tend(
-    draft: &mut Draft<'_>,
-    memory: &mut PlannerMemory,
-    service: &Service,
-    mut slots: BTreeSet<SlotKey>,
-) -> bool {
+fn tend(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service, mut slots: BTreeSet<SlotKey>) -> bool {
     while let Some(key) = slots.pop_first() {
         if draft.is_full() {
             slots.insert(key);

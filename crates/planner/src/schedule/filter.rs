@@ -129,7 +129,11 @@ pub(crate) fn explain(task: &Requirements, node: &Node, load: &NodeLoad, why: Re
             format!("port {} is taken by another task", texts.join(", "))
         }
         Refusal::MaxReplicas => {
-            format!("has {} of at most {} tasks of the service", load.of_service(task.service.as_ref()), task.placement.max_replicas)
+            format!(
+                "has {} of at most {} tasks of the service",
+                load.of_service(task.service.as_ref()),
+                task.placement.max_replicas
+            )
         }
     }
 }

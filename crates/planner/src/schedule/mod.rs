@@ -199,9 +199,8 @@ struct Reason {
 
 impl Reason {
     fn of(draft: &Draft<'_>, memory: &PlannerMemory, requirements: &Requirements, refusals: &Refusals) -> Self {
-        let nodes = refusal::node_by_node(requirements, refusals, |id| {
-            Some((&**draft.tables.node(id)?, memory.loads.get(id)))
-        });
+        let nodes =
+            refusal::node_by_node(requirements, refusals, |id| Some((&**draft.tables.node(id)?, memory.loads.get(id))));
         let message = if nodes.is_empty() { WAITING.to_owned() } else { format!("{WAITING}: {nodes}") };
         Self { err: refusals.to_string(), message }
     }

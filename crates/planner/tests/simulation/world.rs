@@ -106,7 +106,15 @@ impl World {
             (n.id.clone(), agent)
         };
         let agents = swarm.tables.nodes().map(agent).collect();
-        Self { swarm, elapsed: Duration::ZERO, agents, faults, pace: (0, 10), overlapping: BTreeSet::new(), seen: BTreeMap::new() }
+        Self {
+            swarm,
+            elapsed: Duration::ZERO,
+            agents,
+            faults,
+            pace: (0, 10),
+            overlapping: BTreeSet::new(),
+            seen: BTreeMap::new(),
+        }
     }
 
     pub fn run(&mut self, d: Duration) {

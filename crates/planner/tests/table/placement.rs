@@ -74,11 +74,10 @@ fn each_refusal_has_dockers_words_and_is_kept_as_data() {
         why(&swarm, &service),
         ["no suitable node (insufficient resources on 2 nodes; 1 node not available for new tasks)"]
     );
-    let reasons: BTreeMap<_, _> =
-        explain(&swarm.tables, &swarm.tasks(&service)[0])
-            .into_iter()
-            .map(|(n, r)| (swarm.name_of(&n), r.map(|(kind, _)| kind)))
-            .collect();
+    let reasons: BTreeMap<_, _> = explain(&swarm.tables, &swarm.tasks(&service)[0])
+        .into_iter()
+        .map(|(n, r)| (swarm.name_of(&n), r.map(|(kind, _)| kind)))
+        .collect();
     assert_eq!(reasons["n0"], Some(Refusal::NotAvailable));
     assert_eq!(reasons["n1"], Some(Refusal::Resources));
 
