@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use wire::Refusal;
 
-use crate::socket::{Shared, Socket};
+use crate::http::body;
+use crate::socket::{Peer, Shared, Socket, Unread};
 
 /// A request's head may take so long to arrive, and a kept connection may be idle so long (Docker's own limit).
 const HEADERS_WITHIN: Duration = Duration::from_secs(300);
@@ -37,26 +38,32 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 pub struct Server {
     app: App,
     router: Router,
+    unread: Option<Unread>,
 }
 
 impl Server {
     /// A door to these.
     pub fn new(backends: Backends) -> Self {
-        Self::build(App { backends, forwarder: None }, Router::new())
+        Self::build(App { backends, forwarder: None }, Router::new(), None)
     }
     /// The same, with a way to the managers (for workers) and to containers of other nodes.
     pub fn with_forwarder(self, forwarder: Arc<dyn Forwarder>) -> Self {
-        Self::build(App { forwarder: Some(forwarder), ..self.app }, Router::new())
+        Self::build(App { forwarder: Some(forwarder), ..self.app }, Router::new(), self.unread)
     }
     /// The same, with more routes (a dashboard). Give them after the forwarder.
     pub fn with_routes(self, more: Router) -> Self {
-        Self::build(self.app, more)
+        Self::build(self.app, more, self.unread)
+    }
+    /// The same, with a way to see what a client has not read yet: what follows the head of an upgraded connection is held
+    /// back until the head has been read.
+    pub fn with_unread(self, unread: Unread) -> Self {
+        Self { unread: Some(unread), ..self }
     }
 
-    fn build(app: App, more: Router) -> Self {
+    fn build(app: App, more: Router, unread: Option<Unread>) -> Self {
         let router = routes::router().with_state(app.clone()).merge(more);
         let router = router.fallback(page_not_found).method_not_allowed_fallback(page_not_found);
-        Self { app, router }
+        Self { app, router, unread }
     }
 
     /// Answers one request: from a socket, from a worker that forwarded it, from a tunnel.
@@ -184,9 +191,14 @@ impl Server {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
+        let peer = self.unread.map(|unread| Peer { socket: socket.clone(), unread });
         let service = service_fn(move |request: http::Request<Incoming>| {
-            let server = self.clone();
-            async move { Ok::<_, Infallible>(server.handle(request.map(Body::new)).await) }
+            let (server, peer) = (self.clone(), peer.clone());
+            let mut request = request.map(|b| Body::new(body::Drained::new(b)));
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(peer);
+            }
+            async move { Ok::<_, Infallible>(server.handle(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .half_close(true)

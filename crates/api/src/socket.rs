@@ -3,6 +3,7 @@
 //! With half close allowed hyper no longer notices a client that is gone for good, so a silent stream (`events`,
 //! `logs --follow`, `wait`) would stay for ever. [`Socket::peer_gone`] notices.
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,6 +15,14 @@ use tokio::net::{TcpStream, UnixStream};
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// A TCP client that has closed its side cannot be told from one that only half closed; its request may last so long.
 const TCP_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a client may take to read the head of an answer before what follows is sent all the same.
+const HEAD_READ_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is looked whether it has.
+const HEAD_LOOK: Duration = Duration::from_millis(1);
+
+/// Tells how many bytes sent on a socket have not been read (a system call that this crate cannot make by itself).
+pub type Unread = fn(BorrowedFd<'_>) -> io::Result<usize>;
 
 /// A stream socket.
 #[derive(Debug)]
@@ -53,6 +62,28 @@ impl Socket {
                 Ok(_) => tokio::time::sleep(LOOK_AGAIN).await,
                 Err(_) => return,
             }
+        }
+    }
+}
+
+/// The other end of a request's connection.
+#[derive(Clone)]
+pub struct Peer {
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) unread: Unread,
+}
+
+impl Peer {
+    /// Ends when the client has read all that was sent, or has taken too long for it. The Python SDK reads the head of an
+    /// answer through a buffer and loses what has come together with it.
+    pub async fn has_read(&self) {
+        let read = async {
+            while matches!((self.unread)(each!(&*self.socket, s => s.as_fd())), Ok(n) if n > 0) {
+                tokio::time::sleep(HEAD_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(HEAD_READ_WITHIN, read).await.is_err() {
+            tracing::debug!("a client does not read the head of its answer");
         }
     }
 }

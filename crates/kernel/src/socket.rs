@@ -38,10 +38,43 @@ pub fn bind_udp(addr: SocketAddr) -> io::Result<UdpSocket> {
     Ok(bound(addr, SockType::Datagram)?.into())
 }
 
+nix::ioctl_read_bad!(
+    /// `SIOCOUTQ`, by the name under which it is known to the C library.
+    outq,
+    nix::libc::TIOCOUTQ,
+    nix::libc::c_int
+);
+
+/// Bytes that were written to a stream socket and have not yet been taken: on a unix socket by the peer's process, on a
+/// TCP socket by the peer's machine. (A unix socket counts the kernel's own overhead too: only 0 is exact.)
+///
+/// # Errors
+/// When it is no socket.
+pub fn unread_by_peer(socket: std::os::fd::BorrowedFd<'_>) -> io::Result<usize> {
+    let mut bytes: nix::libc::c_int = 0;
+    // SAFETY: SIOCOUTQ (the same number as TIOCOUTQ) writes one int, to which we give a valid pointer; the descriptor is
+    // borrowed, so it is open.
+    unsafe { outq(socket.as_raw_fd(), &raw mut bytes) }?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::netns::NetNs;
+
+    #[test]
+    fn what_a_peer_has_not_read_is_seen() {
+        use std::io::{Read, Write};
+        use std::os::fd::AsFd;
+        let (mut a, mut b) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(unread_by_peer(a.as_fd()).unwrap(), 0);
+        a.write_all(b"head").unwrap();
+        assert!(unread_by_peer(a.as_fd()).unwrap() >= 4);
+        b.read_exact(&mut [0; 4]).unwrap();
+        assert_eq!(unread_by_peer(a.as_fd()).unwrap(), 0);
+        assert!(unread_by_peer(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
 
     #[test]
     fn both_families_have_the_same_port_side_by_side() {

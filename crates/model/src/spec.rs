@@ -197,8 +197,8 @@ pub struct RestartPolicy {
     pub delay: Duration,
     /// Within `window`; 0 means without limit.
     pub max_attempts: u64,
-    /// 0 means for ever.
-    pub window: Duration,
+    /// None, or 0: for ever.
+    pub window: Option<Duration>,
 }
 
 impl Default for RestartPolicy {
@@ -207,7 +207,7 @@ impl Default for RestartPolicy {
             condition: RestartCondition::Any,
             delay: Duration::from_secs(5),
             max_attempts: 0,
-            window: Duration::ZERO,
+            window: None,
         }
     }
 }
@@ -399,6 +399,8 @@ pub struct Privileges {
     pub seccomp_profile: Vec<u8>,
     /// `disabled` or empty (default).
     pub apparmor_mode: String,
+    /// No SELinux label was asked for in so many words (a container never gets one).
+    pub selinux_disabled: bool,
 }
 
 /// A resource limit.

@@ -257,7 +257,13 @@ impl Tables {
                 if object.meta().version != old.meta().version {
                     return Err(StoreError::OutOfSequence(r));
                 }
-                *object.meta_mut() = Meta { version: revision, created_at: old.meta().created_at, updated_at: now };
+                // What a node is seen to be (its liveness, its description) is no change of what was wished: an update
+                // that was based on the wish must not be refused because the node has said hello in between.
+                let version = match (&object, &old) {
+                    (Object::Node(new), Object::Node(before)) if new.spec == before.spec => before.meta.version,
+                    _ => revision,
+                };
+                *object.meta_mut() = Meta { version, created_at: old.meta().created_at, updated_at: now };
                 if let (Object::Service(new), Object::Service(before)) = (&mut object, &old)
                     && new.spec != before.spec
                 {

@@ -36,6 +36,8 @@ pub struct LocalAttach {
     pub publish: Vec<PortBinding>,
     /// `--gw-priority`: the attachment with the highest gives the default route.
     pub gateway_priority: i32,
+    /// Private aliases: what this container alone calls another one of the network, and that one's name.
+    pub links: Vec<(String, String)>,
 }
 
 /// An attachment to an overlay; addresses are the managers' choice.
@@ -51,6 +53,8 @@ pub struct OverlayAttach {
     pub attrs: NetworkAttrs,
     /// Names (only kept for inspection; the directory is what names are served from).
     pub names: Vec<String>,
+    /// See [`LocalAttach::links`].
+    pub links: Vec<(String, String)>,
 }
 
 /// A port to publish on the machine.
@@ -117,6 +121,9 @@ pub struct EndpointInfo {
     /// Tells this engine's interfaces from those of another in the same namespace: part of their names.
     #[serde(default)]
     pub engine: String,
+    /// See [`LocalAttach::links`].
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
 }
 
 impl EndpointInfo {

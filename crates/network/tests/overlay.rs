@@ -114,7 +114,7 @@ impl Scene {
             };
             view.endpoints.insert(task(n), endpoint);
             let attrs = view.attrs.clone();
-            let attach = OverlayAttach { network, task: task(n), addresses, attrs, names: vec![] };
+            let attach = OverlayAttach { network, task: task(n), addresses, attrs, names: vec![], links: vec![] };
             m.block_on(m.net().connect(&container(n), Attach::Overlay(attach))).unwrap();
         }
         ns

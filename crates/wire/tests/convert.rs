@@ -23,7 +23,7 @@ fn a_full_service_survives_the_round_trip() {
         "Name":"web","Labels":{"a":"b"},
         "TaskTemplate":{
             "ContainerSpec":{"Image":"busybox:latest","Labels":{"c":"d"},"Command":["sh"],"Args":["-c","x"],"Hostname":"h-{{.Task.Slot}}",
-                "Env":["A=b"],"Dir":"/w","User":"1:2","Groups":["g"],"Privileges":{"NoNewPrivileges":true,"Seccomp":{"Mode":"custom","Profile":"e30="},"AppArmor":{"Mode":"disabled"}},
+                "Env":["A=b"],"Dir":"/w","User":"1:2","Groups":["g"],"Privileges":{"NoNewPrivileges":true,"Seccomp":{"Mode":"custom","Profile":"e30="},"AppArmor":{"Mode":"disabled"},"SELinuxContext":{"Disable":true}},
                 "Init":true,"StopSignal":"SIGINT","TTY":true,"OpenStdin":true,"ReadOnly":true,
                 "Mounts":[{"Type":"bind","Source":"/a","Target":"/b","ReadOnly":true,"BindOptions":{"Propagation":"rshared","CreateMountpoint":true}},
                     {"Type":"volume","Source":"v","Target":"/v","VolumeOptions":{"NoCopy":true,"Labels":{"l":"1"},"Subpath":"s","DriverConfig":{"Name":"local","Options":{"o":"x"}}}},
@@ -35,7 +35,7 @@ fn a_full_service_survives_the_round_trip() {
                 "Sysctls":{"net.x":"1"},"CapabilityAdd":["CAP_A"],"CapabilityDrop":["CAP_B"],"Ulimits":[{"Name":"nofile","Hard":2,"Soft":1}],"OomScoreAdj":7},
             "Resources":{"Limits":{"NanoCPUs":500000000,"MemoryBytes":67108864,"Pids":9},"Reservations":{"NanoCPUs":1,"MemoryBytes":2,
                 "GenericResources":[{"NamedResourceSpec":{"Kind":"g","Value":"u"}},{"DiscreteResourceSpec":{"Kind":"h","Value":3}}]},"SwapBytes":-1,"MemorySwappiness":10},
-            "RestartPolicy":{"Condition":"on-failure","Delay":1000000000,"MaxAttempts":3,"Window":5},
+            "RestartPolicy":{"Condition":"on-failure","Delay":1000000000,"MaxAttempts":3,"Window":0},
             "Placement":{"Constraints":["node.role == manager"],"Preferences":[{"Spread":{"SpreadDescriptor":"node.labels.z"}}],"MaxReplicas":2,"Platforms":[{"Architecture":"amd64","OS":"linux"}]},
             "Networks":[{"Target":id,"Aliases":["w"],"DriverOpts":{"k":"v"}},{"Target":"host"}],
             "LogDriver":{"Name":"json-file","Options":{"max-size":"1m"}},"ForceUpdate":4,"Runtime":"container"},
@@ -47,6 +47,7 @@ fn a_full_service_survives_the_round_trip() {
     let model = spec(full).unwrap();
     let shown = convert::service_spec_out(&model);
     assert_eq!(shown.task_template.networks[0].target, id);
+    assert_eq!(shown.task_template.restart_policy.as_ref().unwrap().window, Some(0), "told, though it means nothing");
     let again =
         convert::service_spec_in(&lenient::from_value(serde_json::to_value(&shown).unwrap()).unwrap(), &resolve)
             .unwrap();

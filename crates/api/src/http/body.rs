@@ -3,7 +3,11 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use wire::Refusal;
 use wire::engine::lenient;
 
@@ -81,4 +85,55 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
 /// The body as it comes in.
 pub fn stream(body: Body) -> crate::backend::BodyStream {
     TryStreamExt::map_err(body.into_data_stream(), std::io::Error::other).boxed()
+}
+
+/// What is left of a body that was refused early is read to here, so that the client gets to its answer.
+const DRAIN_BYTES_MAX: usize = 16 << 20;
+/// And for so long.
+const DRAIN_WITHIN: Duration = Duration::from_secs(5);
+
+/// A body that is read to its end also when nobody wants it: a client in the middle of sending would otherwise see a broken
+/// pipe instead of the refusal. Within limits: a body without end is cut off.
+pub struct Drained(Option<Incoming>);
+
+impl Drained {
+    /// Takes over a body.
+    pub fn new(body: Incoming) -> Self {
+        Self(Some(body).filter(|b| !b.is_end_stream()))
+    }
+}
+
+impl hyper::body::Body for Drained {
+    type Data = Bytes;
+    type Error = hyper::Error;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
+        }
+        Poll::Ready(frame)
+    }
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(hyper::body::Body::is_end_stream)
+    }
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.0.as_ref().map_or_else(|| hyper::body::SizeHint::with_exact(0), hyper::body::Body::size_hint)
+    }
+}
+
+impl Drop for Drained {
+    fn drop(&mut self) {
+        let Some(body) = self.0.take().filter(|b| !hyper::body::Body::is_end_stream(b)) else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let mut body = Limited::new(body, DRAIN_BYTES_MAX);
+                let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+                let _ = tokio::time::timeout(DRAIN_WITHIN, rest).await;
+            });
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! that does not ask) the request's body is stdin and the answer's body is the output.
 use super::{ApiVersion, answer, frame};
 use crate::backend::{Attached, StdStream};
+use crate::socket::Peer;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
@@ -47,12 +48,16 @@ where
     F: Future<Output = (Stdin, BoxStream<'static, Bytes>)> + Send + 'static,
 {
     let asked = request.headers().contains_key(header::UPGRADE);
+    let peer = request.extensions_mut().remove::<Peer>();
     let upgrade = request.extensions_mut().remove::<OnUpgrade>().filter(|_| asked);
     let mut response = match upgrade {
         Some(upgrade) => {
             tokio::spawn(async move {
                 match upgrade.await {
                     Ok(io) => {
+                        if let Some(peer) = peer {
+                            peer.has_read().await;
+                        }
                         let (stdin, output) = streams.await;
                         let (reader, writer) = tokio::io::split(TokioIo::new(io));
                         pump(reader, writer, stdin, output).await;

@@ -7,6 +7,7 @@ pub mod logs;
 pub mod params;
 pub mod time;
 pub mod version;
+pub mod websocket;
 
 pub use answer::{Failure, Reply, created, json, no_content, ok};
 pub use params::Params;

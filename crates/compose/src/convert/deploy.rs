@@ -80,7 +80,7 @@ pub(super) fn restart(service: &At<'_>, deploy: Option<&At<'_>>) -> Read<Option<
             condition,
             delay: at.get("delay").map(|v| v.duration()).transpose()?.unwrap_or(default.delay),
             max_attempts: at.get("max_attempts").map(|v| v.count()).transpose()?.unwrap_or_default(),
-            window: at.get("window").map(|v| v.duration()).transpose()?.unwrap_or_default(),
+            window: at.get("window").map(|v| v.duration()).transpose()?,
         }));
     }
     let Some(at) = service.get("restart") else { return Ok(None) };

@@ -75,7 +75,7 @@ fn restarts() {
         condition: OnFailure,
         delay: Duration::from_secs(1),
         max_attempts: 2,
-        window: Duration::from_secs(120),
+        window: Some(Duration::from_secs(120)),
     };
     assert_eq!(full, Some(wanted));
 }

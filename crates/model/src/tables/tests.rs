@@ -66,3 +66,22 @@ fn what_changed_is_told_as_far_back_as_it_is_known() {
     let back = Tables::from_image(t.image()).unwrap();
     assert_eq!((since(&back, 1), since(&back, 2)), (None, Some(0)));
 }
+
+#[test]
+fn what_a_node_is_seen_to_be_does_not_outdate_what_a_client_has_read() {
+    let mut t = Tables::default();
+    let node = Node { id: NodeId::from_random([1; 17]), ..Node::default() };
+    t.apply(vec![StoreAction::Create(node.into())], Timestamp(1)).unwrap();
+    let read = (**t.nodes().next().unwrap()).clone();
+    let mut seen = read.clone();
+    seen.status.message = "ready".into();
+    t.apply(vec![StoreAction::Update(seen.into())], Timestamp(2)).unwrap();
+    let now = t.nodes().next().unwrap();
+    assert_eq!((now.meta.version, now.meta.updated_at), (read.meta.version, Timestamp(2)));
+    let mut wish = (**now).clone();
+    wish.spec.labels.insert("a".into(), "b".into());
+    t.apply(vec![StoreAction::Update(wish.clone().into())], Timestamp(3)).unwrap();
+    assert!(t.nodes().next().unwrap().meta.version > read.meta.version);
+    let e = t.apply(vec![StoreAction::Update(wish.into())], Timestamp(4)).unwrap_err();
+    assert!(matches!(e, StoreError::OutOfSequence(_)));
+}

@@ -1,6 +1,7 @@
 //! One question, answered from the table or handed on: a decision without any I/O.
 use super::packet::{Answer, Code, Query, Unreadable, header_only, kind};
 use super::table::{NameTable, Reverse, TASK_TTL};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Scope {
     pub internal_only: bool,
     /// `com.docker.stack.namespace` of the container: wins where stacks share an alias.
     pub stack: Option<String>,
+    /// Private aliases: name (lower case) → network and name there.
+    pub links: BTreeMap<String, (Arc<str>, String)>,
 }
 
 /// A resolver to hand questions on to.
@@ -81,7 +84,8 @@ impl Desk {
             return self.code(&query, Code::Refused, limit);
         }
         let name = query.name.as_str().unwrap_or_default();
-        if let Some(record) = table.find(&scope.networks, name) {
+        let linked = scope.links.get(name).and_then(|(network, to)| table.find(std::slice::from_ref(network), to));
+        if let Some(record) = linked.or_else(|| table.find(&scope.networks, name)) {
             self.found.clear();
             self.found.extend(record.addresses(scope.stack.as_deref()).filter(|(a, _)| is_wanted(query.kind, a)));
             return self.addresses(&query, limit);

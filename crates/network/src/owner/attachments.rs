@@ -145,6 +145,7 @@ impl Owner {
             mtu: n.mtu(),
             names: self.names_of(container, &wish.names)?,
             gateway_priority: wish.gateway_priority,
+            links: wish.links.clone(),
             addresses,
             endpoint_id,
             ..self.blank(n)
@@ -269,6 +270,7 @@ impl Owner {
             ingress: wish.attrs.ingress,
             gateway_priority: 0,
             engine: self.mark.tag().to_owned(),
+            links: wish.links.clone(),
             endpoint_id,
         };
         let ns = self.open_netns(container)?;
@@ -381,6 +383,7 @@ impl Owner {
             internal: n.spec.internal,
             ingress: false,
             gateway_priority: 0,
+            links: Vec::new(),
             engine: self.mark.tag().to_owned(),
         }
     }

@@ -12,7 +12,7 @@ use kernel::netlink::{Netlink, Route};
 use kernel::netns::NetNs;
 use kernel::nft::{Base, Chain, ChainKind, Family, Hook, Match, Nft, Rule, Table, Verdict};
 use kernel::sysctl;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -183,6 +183,7 @@ impl Owner {
             ndots_set: crate::dns::files::sets_ndots(&wishes.options),
             internal_only: s.endpoints.iter().all(|e| e.internal),
             stack: s.spec.stack.clone(),
+            links: private_aliases(&s.endpoints),
         };
         if self.dns.scope(container).is_some() {
             return Ok(self.dns.set_scope(container, scope)?);
@@ -282,6 +283,18 @@ fn named_networks(endpoints: &[EndpointInfo]) -> Vec<Arc<str>> {
     overlays.into_iter().chain(bridges).map(|e| e.network_id.as_str().into()).collect()
 }
 
+/// What the container alone calls others, with the network on which they are looked up.
+fn private_aliases(endpoints: &[EndpointInfo]) -> BTreeMap<String, (Arc<str>, String)> {
+    let of = |e: &EndpointInfo| {
+        let network: Arc<str> = e.network_id.as_str().into();
+        let one = move |(alias, to): &(String, String)| {
+            (alias.to_lowercase(), (network.clone(), to.to_lowercase()))
+        };
+        e.links.iter().map(one).collect::<Vec<_>>()
+    };
+    endpoints.iter().flat_map(of).collect()
+}
+
 /// Interface and gateway of the default route: highest priority first, bridges before the overlays' way out, then by
 /// time of attachment.
 fn way_out(endpoints: &[EndpointInfo], v4: bool) -> Option<(String, IpAddr)> {
@@ -337,6 +350,7 @@ mod tests {
             ingress: false,
             gateway_priority: priority,
             engine: String::new(),
+            links: vec![],
         }
     }
 

@@ -62,7 +62,7 @@ impl Containers {
         let id = clock::random_id();
         let mut config = configure::merge_image(body.config, &image.config.config)?;
         let argv = configure::argv(&config)?;
-        let host_config = configure::with_defaults(body.host_config, &self.inner.base.defaults);
+        let mut host_config = configure::with_defaults(body.host_config, &self.inner.base.defaults);
         if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
             config.hostname = match host_config.network_mode.as_str() {
                 "host" => hostname(),
@@ -76,7 +76,8 @@ impl Containers {
             config.exposed_ports.entry(port.clone()).or_default();
         }
         let wishes = mounts::wishes(&config, &host_config)?;
-        let networks = wished_networks(&host_config.network_mode, body.networking_config.endpoints_config)?;
+        let mut networks = wished_networks(&host_config.network_mode, body.networking_config.endpoints_config)?;
+        self.take_links(&mut host_config, &mut networks)?;
         self.check_networks(&networks, &host_config.network_mode)?;
         self.check_shared_namespaces(&host_config)?;
 

@@ -16,6 +16,8 @@ impl Containers {
         let dir = Record::dir(&self.inner.base.dir, &r.id);
         let file = |name: &str| dir.join(name).display().to_string();
         let log = self.log_config(&r);
+        let mut host_config = r.host_config.clone();
+        host_config.links = self.shown_links(&r);
         let mut networks = r.networks.clone();
         self.name_swarm_networks(&mut networks);
         let main = networks.get("bridge").cloned().unwrap_or_default();
@@ -60,7 +62,7 @@ impl Containers {
                 networks,
                 ..NetworkSettings::default()
             },
-            host_config: r.host_config,
+            host_config,
             config: r.config,
             ..ContainerInspect::default()
         })

@@ -16,6 +16,9 @@ impl Containers {
         let mut env = r.config.env.clone().unwrap_or_default();
         // `-e NAME` without value takes NAME away.
         env.retain(|e| e.contains('='));
+        let mut linked = self.linked_variables(r)?;
+        linked.retain(|l| !env.iter().any(|e| e.split('=').next() == l.split('=').next()));
+        env.splice(0..0, linked);
         let security = Security::of(host)?;
         let mut mounts = name_files(r, &dir);
         mounts.extend(r.mounts.iter().map(mount_point));

@@ -26,8 +26,11 @@ impl Containers {
     /// All, in any order.
     pub async fn list(&self, size: bool) -> Vec<Listed> {
         let mut all = Vec::new();
+        let link_names = self.link_names();
         for c in self.all() {
             let mut listed = self.listed(&c);
+            let links = link_names.iter().filter(|(_, id)| *id == c.id);
+            listed.summary.names.extend(links.map(|(name, _)| name.clone()));
             if size && let Ok((rw, root)) = self.inner.base.images.rootfs_size(&c.id).await {
                 listed.summary.size_rw = rw as i64;
                 listed.summary.size_root_fs = root as i64;

@@ -11,6 +11,7 @@ mod health;
 mod inspect;
 mod launch;
 pub mod life;
+mod links;
 mod list;
 mod logs;
 pub mod mounts;

@@ -89,7 +89,7 @@ impl Containers {
         let dir = Record::dir(&self.inner.base.dir, &record.id);
         let mut publish = wished_ports(&record)?;
         for overlay in kept_overlays(&dir) {
-            self.join_overlay(&record, overlay).await?;
+            self.join_overlay(&record, overlay, Vec::new()).await?;
         }
         for (name, wish) in &record.networks {
             let local = networks.local(name);
@@ -116,7 +116,7 @@ impl Containers {
                         continue;
                     }
                     match attacher.attach(name, &record.id, names, fixed_addresses(wish)).await? {
-                        Some(overlay) => self.join_overlay(&record, overlay).await?,
+                        Some(overlay) => self.join_overlay(&record, overlay, super::links::aliases(wish)?).await?,
                         None => return Err(unknown),
                     }
                 }
@@ -128,12 +128,18 @@ impl Containers {
         }
         self.note_endpoints(c);
         self.write_names(&record.id).await?;
+        self.tell_holders(c).await;
         Ok(sandbox)
     }
 
-    async fn join_overlay(&self, record: &Record, o: OverlayWish) -> Result<(), Refusal> {
-        let attach =
-            OverlayAttach { network: o.network, task: o.task, addresses: o.addresses, attrs: o.attrs, names: o.names };
+    async fn join_overlay(
+        &self,
+        record: &Record,
+        o: OverlayWish,
+        links: Vec<(String, String)>,
+    ) -> Result<(), Refusal> {
+        let OverlayWish { network, task, addresses, attrs, names } = o;
+        let attach = OverlayAttach { network, task, addresses, attrs, names, links };
         self.inner.base.networks.connect(&record.id, Attach::Overlay(attach)).await.map(drop)
     }
 
@@ -169,7 +175,7 @@ impl Containers {
         }
     }
 
-    fn sandbox_spec(&self, r: &Record) -> Result<SandboxSpec, Refusal> {
+    pub(super) fn sandbox_spec(&self, r: &Record) -> Result<SandboxSpec, Refusal> {
         let kind = match r.host_config.network_mode.as_str() {
             "host" => SandboxKind::Host,
             "none" => SandboxKind::None,
@@ -194,17 +200,7 @@ impl Containers {
                 .map_err(|_| Refusal::invalid(format!("invalid IP address in add-host: \"{addr}\"")))?;
             extra_hosts.push((name.to_owned(), addr));
         }
-        for link in r.host_config.links.iter().flatten() {
-            let (target, alias) = link.split_once(':').unwrap_or((link, link));
-            let other = self.find(target)?;
-            let settings = other.record.read().networks.values().next().cloned().unwrap_or_default();
-            let name = other.record.read().name.clone();
-            if let Ok(addr) = settings.ip_address.parse() {
-                for n in [alias.rsplit('/').next().unwrap_or(alias), name.as_str(), &other.id[..12]] {
-                    extra_hosts.push((n.to_owned(), addr));
-                }
-            }
-        }
+        extra_hosts.extend(self.linked_hosts(r));
         let dns = either(&r.host_config.dns, &defaults.nameservers);
         let dns = dns
             .iter()
@@ -332,7 +328,7 @@ impl Containers {
                 let place = attacher.attach(network, &c.id, names_on(&record, &wish), fixed_addresses(&wish)).await?;
                 let place = place.ok_or(unknown)?;
                 name.clone_from(&place.attrs.name);
-                self.join_overlay(&record, place).await?;
+                self.join_overlay(&record, place, super::links::aliases(&wish)?).await?;
             }
         }
         c.record.write().networks.insert(name.clone(), wish);
@@ -462,6 +458,7 @@ fn local_attach(
         mac: parse_mac(mac)?,
         publish,
         gateway_priority: wish.gw_priority as i32,
+        links: super::links::aliases(wish)?,
     })
 }
 

@@ -75,7 +75,8 @@ pub(crate) fn may_restart(draft: &Draft<'_>, service: &Service, slot: &Slot, end
     if policy.max_attempts == 0 || ended.spec_version != service.spec_version {
         return true;
     }
-    let recent = |t: &Task| policy.window.is_zero() || draft.now.since(t.status.timestamp) < policy.window;
+    let window = policy.window.filter(|w| !w.is_zero());
+    let recent = |t: &Task| window.is_none_or(|w| draft.now.since(t.status.timestamp) < w);
     let runs = slot.all().filter(|t| by_itself(t) && t.spec_version == ended.spec_version && recent(t)).count();
     runs as u64 <= policy.max_attempts
 }

@@ -3,7 +3,7 @@ use model::*;
 use std::time::Duration;
 
 fn policy(condition: RestartCondition, max_attempts: u64, window: u64) -> RestartPolicy {
-    RestartPolicy { condition, max_attempts, window: Duration::from_secs(window), delay: Duration::from_secs(5) }
+    RestartPolicy { condition, max_attempts, window: Some(Duration::from_secs(window)), delay: Duration::from_secs(5) }
 }
 
 fn one(policy: Option<RestartPolicy>) -> (Swarm, ServiceId) {

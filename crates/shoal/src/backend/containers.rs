@@ -98,7 +98,7 @@ impl Containers for Backend {
 
     async fn remove(&self, id: &str, how: RemoveQuery) -> Answer<()> {
         if how.link {
-            return Err(Refusal::unimplemented("removing a legacy link is not supported: use a user-defined network"));
+            return self.0.containers.remove_link(id).await;
         }
         self.0.containers.remove(id, how.force, how.volumes).await
     }

@@ -45,7 +45,9 @@ pub async fn run(settings: Settings) -> Result<()> {
         }
     }
     let engine = build(settings).await?;
-    let server = api::Server::new(Backend::all(engine.clone())).with_forwarder(engine.membership.clone());
+    let server = api::Server::new(Backend::all(engine.clone()))
+        .with_forwarder(engine.membership.clone())
+        .with_unread(kernel::socket::unread_by_peer);
     engine.membership.begin(engine.clone(), server.clone()).await;
     let stop = CancellationToken::new();
     let mut doors = tokio::task::JoinSet::new();

@@ -107,8 +107,11 @@ fn privileges_in(p: &es::Privileges) -> Result<model::Privileges, Refusal> {
     if p.credential_spec.is_some() {
         return Err(unsupported("CredentialSpec (a Windows option)"));
     }
-    if p.se_linux_context.as_ref().is_some_and(|c| *c != es::SeLinuxContext::default()) {
-        return Err(unsupported("SELinuxContext"));
+    // Containers have no SELinux labels, so to switch them off is granted and to wish for one is not.
+    let selinux = p.se_linux_context.clone().unwrap_or_default();
+    let selinux_disabled = selinux.disable;
+    if (es::SeLinuxContext { disable: false, ..selinux }) != es::SeLinuxContext::default() {
+        return Err(unsupported("SELinuxContext (User, Role, Type, Level): containers get no SELinux labels"));
     }
     let seccomp = p.seccomp.clone().unwrap_or_default();
     let seccomp_mode = match seccomp.mode.as_str() {
@@ -126,6 +129,7 @@ fn privileges_in(p: &es::Privileges) -> Result<model::Privileges, Refusal> {
         seccomp_mode,
         seccomp_profile: seccomp.profile.0,
         apparmor_mode,
+        selinux_disabled,
     })
 }
 
@@ -133,7 +137,7 @@ fn privileges_out(p: &model::Privileges) -> es::Privileges {
     let seccomp = !p.seccomp_mode.is_empty() || !p.seccomp_profile.is_empty();
     es::Privileges {
         credential_spec: None,
-        se_linux_context: None,
+        se_linux_context: p.selinux_disabled.then(|| es::SeLinuxContext { disable: true, ..Default::default() }),
         seccomp: seccomp
             .then(|| es::SeccompOpts { mode: p.seccomp_mode.clone(), profile: Base64(p.seccomp_profile.clone()) }),
         app_armor: (!p.apparmor_mode.is_empty()).then(|| es::AppArmorOpts { mode: p.apparmor_mode.clone() }),

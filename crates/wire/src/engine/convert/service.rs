@@ -423,7 +423,7 @@ fn restart_in(r: &es::RestartPolicy) -> Result<model::RestartPolicy, Refusal> {
         },
         delay: r.delay.map_or(Ok(defaults.delay), |n| duration_in(n, "RestartPolicy.Delay"))?,
         max_attempts: r.max_attempts.unwrap_or_default(),
-        window: duration_in(r.window.unwrap_or_default(), "RestartPolicy.Window")?,
+        window: r.window.map(|n| duration_in(n, "RestartPolicy.Window")).transpose()?,
     })
 }
 
@@ -437,7 +437,7 @@ fn restart_out(r: &model::RestartPolicy) -> es::RestartPolicy {
         .into(),
         delay: Some(duration_out(r.delay)),
         max_attempts: Some(r.max_attempts),
-        window: (!r.window.is_zero()).then(|| duration_out(r.window)),
+        window: r.window.map(duration_out),
     }
 }
 
