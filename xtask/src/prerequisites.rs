@@ -30,10 +30,13 @@ const TEST_PACKAGES: [&str; 3] = ["docker-registry", "python3", "netbase"];
 
 /// Clients that may be here without a package: how to ask for them, and the packages that bring them, the first that
 /// this Debian has.
-const CLIENTS: [(&[&str], &[&str]); 2] = [
-    (&["docker", "--version"], &["docker-cli", "docker.io"]),
-    (&["python3", "-c", "import docker"], &["python3-docker"]),
-];
+const CLIENTS: [(&[&str], &[&str]); 1] = [(&["docker", "--version"], &["docker-cli", "docker.io"])];
+
+/// The Python SDK as its users have it. Debian's is older than the releases that speak to engines of today.
+const SDK: &str = "docker==7.2.0";
+const SDK_IS_THERE: &str = "import docker, sys; sys.exit(int(docker.__version__.split('.')[0]) < 7)";
+/// Where it is put when the machine's own Python has none; the tests look there first.
+const SDK_HOME: &str = "target/python-sdk";
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
@@ -43,7 +46,7 @@ pub fn ensure() -> Result<()> {
 }
 
 /// The same, and what tests need: a test that cannot run has failed.
-pub fn ensure_for_tests() -> Result<()> {
+pub fn ensure_for_tests(root: &Path) -> Result<()> {
     let missing = PACKAGES.into_iter().chain(TEST_PACKAGES).filter(|p| !is_installed(p)).collect();
     install(missing)?;
     for (ask, packages) in CLIENTS {
@@ -59,6 +62,22 @@ pub fn ensure_for_tests() -> Result<()> {
         if !answers(ask) {
             bail!("`{}` does not work although {package} is installed", ask.join(" "));
         }
+    }
+    python_sdk(root)
+}
+
+fn python_sdk(root: &Path) -> Result<()> {
+    let home = root.join(SDK_HOME);
+    let own = home.join("bin/python").display().to_string();
+    if ["python3", &own].iter().any(|python| answers(&[*python, "-c", SDK_IS_THERE])) {
+        return Ok(());
+    }
+    install(["python3-venv"].into_iter().filter(|p| !is_installed(p)).collect())?;
+    println!("Installing the Python package {SDK} in {}", home.display());
+    program::run(root, &["python3", "-m", "venv", &home.display().to_string()])?;
+    program::run(root, &[&own, "-m", "pip", "install", "-q", SDK])?;
+    if !answers(&[&own, "-c", SDK_IS_THERE]) {
+        bail!("{SDK} does not work although it is installed in {}", home.display());
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 /// Installs, builds, tests. The binary that end-to-end tests start is built with them: a build of its own before would
 /// have other features switched on, and compile nearly everything twice.
 pub fn run(root: &Path, rest: &[String]) -> Result<()> {
-    prerequisites::ensure_for_tests()?;
+    prerequisites::ensure_for_tests(root)?;
     let mut words = if program::exists("cargo-nextest") {
         vec!["cargo", "nextest", "run", "--workspace", "--no-fail-fast"]
     } else {

@@ -89,7 +89,7 @@ const TABLE: &[(&str, &str, &str, u16, &str)] = &[
     ("GET", "/containers/x/logs", "", 400, "choose at least one stream"),
     ("POST", "/containers/x/wait?condition=never", "", 400, "invalid condition"),
     ("GET", "/containers/x/archive", "", 400, "path cannot be empty"),
-    ("GET", "/containers/x/attach/ws", "", 501, "web socket"),
+    ("GET", "/containers/x/attach/ws", "", 400, "onnection"),
     ("GET", "/images/json", "", 200, "\"RepoTags\":[\"alpine:latest\"]"),
     ("GET", "/images/docker.io/library/busybox/json", "", 200, "\"Id\":\"sha256:"),
     ("GET", "/images/nothing/json", "", 404, "No such image: nothing"),
@@ -102,7 +102,19 @@ const TABLE: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/build?target=x", "", 200, "building x"),
     ("POST", "/build?version=2", "", 501, "DOCKER_BUILDKIT=0"),
     ("POST", "/build/prune", "", 200, "SpaceReclaimed"),
-    ("GET", "/plugins", "", 200, "[]"),
+    ("GET", "/plugins", "", 200, "\"Name\":\"some/plugin:latest\""),
+    ("GET", "/plugins?filters=%7B%22enabled%22%3A%5B%22true%22%5D%7D", "", 200, "[]"),
+    ("GET", "/plugins?filters=%7B%22capability%22%3A%5B%22volumedriver%22%5D%7D", "", 200, "some/plugin"),
+    ("GET", "/plugins?filters=%7B%22nope%22%3A%5B%22x%22%5D%7D", "", 400, "invalid filter 'nope'"),
+    ("GET", "/plugins/some/plugin/json", "", 200, "\"Config\":{"),
+    ("POST", "/plugins/some/plugin/set", "[\"A=1\"]", 204, ""),
+    ("POST", "/plugins/some/plugin/enable", "", 501, "enabling a plugin is not supported"),
+    ("POST", "/plugins/some/plugin/disable", "", 409, "already disabled"),
+    ("POST", "/plugins/some/plugin/nope", "", 404, "not found"),
+    ("DELETE", "/plugins/some/plugin?force=1", "", 200, "\"Id\":\"aaaa"),
+    ("POST", "/plugins/create?name=x", "tar", 204, ""),
+    ("POST", "/plugins/pull?remote=x", "", 501, "registry is not supported"),
+    ("GET", "/plugins/privileges?remote=x", "", 200, "[]"),
     ("GET", "/plugins/a/b/json", "", 404, "plugin \\\"a/b\\\" not found"),
     ("GET", "/networks/bridge", "", 200, "\"Driver\":\"bridge\""),
     ("GET", "/networks/nope", "", 404, "network nope not found"),
@@ -355,6 +367,27 @@ async fn a_failing_exec_says_so_on_stdout_and_keeps_its_code() {
     assert_eq!(call(&r.socket, "GET", &format!("/exec/{id}/json"), "").await.json()["ExitCode"], 127);
 }
 
+/// Whether output comes in frames is what the start says: the Python SDK makes a command with a terminal, starts it
+/// without a word of it, and reads frames.
+#[tokio::test]
+async fn a_terminal_s_output_comes_in_frames_unless_the_start_asks_for_a_terminal_too() {
+    let r = fake::run();
+    call(&r.socket, "POST", "/containers/create?name=c1", r#"{"Image":"b","Cmd":["sleep"]}"#).await;
+    for (start, want) in [("{}", &b"\x01\0\0\0\0\0\0\x02x\n"[..]), (r#"{"Tty":true}"#, &b"x\n"[..])] {
+        let body = r#"{"Cmd":["echo","x"],"AttachStdout":true,"Tty":true}"#;
+        let a = call(&r.socket, "POST", "/containers/c1/exec", body).await;
+        let id = a.json()["Id"].as_str().unwrap().to_owned();
+        let head = format!(
+            "POST /v1.44/exec/{id}/start HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n{start}",
+            start.len()
+        );
+        let (mut s, _) = hijack(&r.socket, &head).await;
+        let mut out = Vec::new();
+        s.read_to_end(&mut out).await.unwrap();
+        assert_eq!(out, want, "{start}");
+    }
+}
+
 #[tokio::test]
 async fn tunnelled_requests_need_no_socket() {
     use axum::body::Body;
@@ -369,7 +402,7 @@ async fn tunnelled_requests_need_no_socket() {
     .await;
     let id = a.json()["Id"].as_str().unwrap().to_owned();
     // The body: the options, then stdin.
-    let chunks = ["{\"Det", "ach\":false}hel", "lo"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c)));
+    let chunks = ["{\"Det", "ach\":false,\"Tty\":true}hel", "lo"].map(|c| Ok::<_, std::io::Error>(Bytes::from(c)));
     let request = http::Request::builder()
         .method("POST")
         .uri(format!("/exec/{id}/start"))

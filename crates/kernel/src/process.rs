@@ -163,6 +163,17 @@ pub fn set_limit(resource: i32, soft: u64, hard: u64) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Lets this process have as many open files as it may give itself. Gives the limits that it had before: soft, hard.
+pub fn raise_open_files() -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the structure we point to.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    set_limit(libc::RLIMIT_NOFILE as i32, limit.rlim_max, limit.rlim_max)?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
 /// The kernel's number of a resource by its short name (`nofile`).
 pub fn limit_number(name: &str) -> Option<i32> {
     Some(match name {

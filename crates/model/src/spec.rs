@@ -203,12 +203,7 @@ pub struct RestartPolicy {
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self {
-            condition: RestartCondition::Any,
-            delay: Duration::from_secs(5),
-            max_attempts: 0,
-            window: None,
-        }
+        Self { condition: RestartCondition::Any, delay: Duration::from_secs(5), max_attempts: 0, window: None }
     }
 }
 

@@ -7,6 +7,7 @@ pub mod build;
 pub mod clock;
 pub mod containers;
 pub mod events;
+pub mod plugins;
 pub mod tasks;
 pub mod volumes;
 

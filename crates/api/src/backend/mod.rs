@@ -8,6 +8,7 @@ pub mod container;
 pub mod diagnosis;
 pub mod image;
 pub mod network;
+pub mod plugin;
 pub mod stream;
 pub mod swarm;
 pub mod system;
@@ -17,6 +18,7 @@ pub use container::*;
 pub use diagnosis::*;
 pub use image::*;
 pub use network::*;
+pub use plugin::*;
 pub use stream::*;
 pub use swarm::*;
 pub use system::*;
@@ -41,6 +43,8 @@ pub struct Backends {
     pub images: Arc<dyn Images>,
     /// Volumes.
     pub volumes: Arc<dyn Volumes>,
+    /// Managed plugins.
+    pub plugins: Arc<dyn Plugins>,
     /// Networks, of this node and of the swarm.
     pub networks: Arc<dyn Networks>,
     /// The swarm itself.

@@ -26,7 +26,7 @@ pub fn process(request: Request, attached: Attached, version: ApiVersion) -> Res
 }
 
 /// The same for a process that is started once the answer's head is out. Docker does it in this order, and clients that
-/// read the head through a buffer (the Python SDK) lose output that comes together with it.
+/// read the head through a buffer (the Python SDK) lose output that comes together with it. `tty`: without frames.
 pub fn process_later<F>(request: Request, tty: bool, version: ApiVersion, start: F) -> Response
 where
     F: Future<Output = Attached> + Send + 'static,

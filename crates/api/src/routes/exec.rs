@@ -50,7 +50,8 @@ async fn start(State(app): Here, Path(id): Path<String>, version: ApiVersion, mu
     if state.exit_code.is_some() {
         return Err(Refusal::conflict(format!("exec command {id} has already run")).into());
     }
-    let tty = state.process_config.tty;
+    // Frames or not is what this request says, also for a command that was made with a terminal.
+    let tty = options.tty;
     let start = async move {
         match app.execs.start(&id, how).await {
             Ok(Some(attached)) => attached,

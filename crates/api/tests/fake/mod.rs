@@ -62,6 +62,7 @@ impl Fake {
             execs: f.clone(),
             images: f.clone(),
             volumes: f.clone(),
+            plugins: f.clone(),
             networks: f.clone(),
             swarm: f.clone(),
             nodes: f.clone(),

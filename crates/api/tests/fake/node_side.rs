@@ -11,6 +11,7 @@ use wire::engine::exec::{ExecInspect, ProcessConfig};
 use wire::engine::image::*;
 use wire::engine::network::Network;
 use wire::engine::network::{EndpointSettings, NetworkCreate, NetworkCreated, NetworksPruned};
+use wire::engine::plugin::Plugin;
 use wire::engine::progress::Progress;
 use wire::engine::stats::Stats;
 use wire::engine::swarm::SwarmInfo;
@@ -589,4 +590,35 @@ impl Networks for Fake {
     async fn prune(&self, _q: PruneQuery) -> Answer<NetworksPruned> {
         Ok(NetworksPruned::default())
     }
+}
+
+#[async_trait]
+impl Plugins for Fake {
+    async fn list(&self) -> Answer<Vec<Plugin>> {
+        Ok(vec![fake_plugin()])
+    }
+    async fn inspect(&self, name: &str) -> Answer<Plugin> {
+        match name {
+            "some/plugin" => Ok(fake_plugin()),
+            _ => Err(Refusal::not_found(format!("plugin \"{name}\" not found"))),
+        }
+    }
+    async fn create(&self, _: &str, _: BodyStream) -> Answer<()> {
+        Ok(())
+    }
+    async fn configure(&self, _: &str, settings: Vec<String>) -> Answer<()> {
+        match settings.as_slice() {
+            [one] if one == "A=1" => Ok(()),
+            other => Err(Refusal::invalid(format!("{other:?}"))),
+        }
+    }
+    async fn remove(&self, _: &str) -> Answer<Plugin> {
+        Ok(fake_plugin())
+    }
+}
+
+fn fake_plugin() -> Plugin {
+    let mut p = Plugin { id: "a".repeat(64), name: "some/plugin:latest".into(), ..Plugin::default() };
+    p.config.interface.types = vec!["docker.volumedriver/1.0".into()];
+    p
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Id, NetworkSpec, Subnet};
+use crate::{Id, NetworkSpec, NodeRole, NodeSpec, NodeStatus, Subnet};
 
 fn network(n: u8, name: &str, vni: u32) -> Network {
     Network {
@@ -70,7 +70,17 @@ fn what_changed_is_told_as_far_back_as_it_is_known() {
 #[test]
 fn what_a_node_is_seen_to_be_does_not_outdate_what_a_client_has_read() {
     let mut t = Tables::default();
-    let node = Node { id: NodeId::from_random([1; 17]), ..Node::default() };
+    let node = Node {
+        id: NodeId::from_random([1; 17]),
+        meta: Meta::default(),
+        spec: NodeSpec::default(),
+        description: None,
+        status: NodeStatus::default(),
+        role: NodeRole::Worker,
+        manager: None,
+        data_path_addr: None,
+        attachments: vec![],
+    };
     t.apply(vec![StoreAction::Create(node.into())], Timestamp(1)).unwrap();
     let read = (**t.nodes().next().unwrap()).clone();
     let mut seen = read.clone();

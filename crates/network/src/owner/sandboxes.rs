@@ -287,9 +287,7 @@ fn named_networks(endpoints: &[EndpointInfo]) -> Vec<Arc<str>> {
 fn private_aliases(endpoints: &[EndpointInfo]) -> BTreeMap<String, (Arc<str>, String)> {
     let of = |e: &EndpointInfo| {
         let network: Arc<str> = e.network_id.as_str().into();
-        let one = move |(alias, to): &(String, String)| {
-            (alias.to_lowercase(), (network.clone(), to.to_lowercase()))
-        };
+        let one = move |(alias, to): &(String, String)| (alias.to_lowercase(), (network.clone(), to.to_lowercase()));
         e.links.iter().map(one).collect::<Vec<_>>()
     };
     endpoints.iter().flat_map(of).collect()

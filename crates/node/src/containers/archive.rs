@@ -142,8 +142,11 @@ impl Containers {
             reference,
         };
         let made = self.inner.base.images.commit(spec).await.map_err(refuse_image);
-        if frozen && c.status() == super::Status::Paused {
-            self.unpause(&c.id).await?;
+        if frozen && let Err(e) = self.unpause(&c.id).await {
+            // It may have come to its end meanwhile; then there is nothing to let go on.
+            if c.status() == super::Status::Paused {
+                return Err(e);
+            }
         }
         let made = made?;
         self.tell(&c, "commit", &[("comment", ""), ("imageID", &made)]);

@@ -15,6 +15,8 @@ pub struct Defaults {
     pub cgroup_parent: Option<String>,
     /// DNS.
     pub dns: model::DnsConfig,
+    /// Open files of a container that says nothing of them: soft and hard limit.
+    pub open_files: Option<(u64, u64)>,
     /// Whether there is a default bridge network.
     pub default_bridge: bool,
 }

@@ -56,12 +56,7 @@ impl Containers {
             privileged: host.privileged,
             devices: devices(host),
             device_rules: host.device_cgroup_rules.clone().unwrap_or_default(),
-            ulimits: host
-                .ulimits
-                .iter()
-                .flatten()
-                .map(|u| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard })
-                .collect(),
+            ulimits: ulimits(host, self.inner.base.defaults.open_files),
             read_only: host.readonly_rootfs,
             sysctls: host
                 .sysctls
@@ -133,6 +128,17 @@ impl Containers {
 }
 
 /// `/etc/hosts` and its kin, unless the user mounts something there.
+/// What is asked for, and the usual limit of open files: the daemon's own is higher.
+fn ulimits(host: &HostConfig, open_files: Option<(u64, u64)>) -> Vec<Ulimit> {
+    let asked = host.ulimits.iter().flatten().map(|u| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard });
+    let mut all: Vec<Ulimit> = asked.collect();
+    if let Some((soft, hard)) = open_files.filter(|_| all.iter().all(|u| u.name != "nofile")) {
+        let number = |n: u64| i64::try_from(n).unwrap_or(-1);
+        all.push(Ulimit { name: "nofile".into(), soft: number(soft), hard: number(hard) });
+    }
+    all
+}
+
 fn name_files(r: &Record, dir: &Path) -> Vec<MountPoint> {
     let sandboxed = !r.host_config.network_mode.starts_with("container:");
     let own = |target: &str| r.mounts.iter().any(|m| m.point.destination == target);

@@ -171,7 +171,10 @@ impl Containers {
                 )));
             }
             let Some(address) = address_on_default(&other) else {
-                return Err(Refusal::internal(format!("container {} not attached to default bridge network", other.id)));
+                return Err(Refusal::internal(format!(
+                    "container {} not attached to default bridge network",
+                    other.id
+                )));
             };
             all.extend(variables(&holder.name, &alias, &address.to_string(), &other));
         }
@@ -253,13 +256,12 @@ mod tests {
         let all = variables("web", "my-db", "172.17.0.2", &other);
         assert_eq!(
             all[..3],
-            [
-                "MY_DB_NAME=/web/my-db",
-                "MY_DB_PORT=tcp://172.17.0.2:53",
-                "MY_DB_PORT_53_TCP=tcp://172.17.0.2:53"
-            ]
+            ["MY_DB_NAME=/web/my-db", "MY_DB_PORT=tcp://172.17.0.2:53", "MY_DB_PORT_53_TCP=tcp://172.17.0.2:53"]
         );
-        assert!(all.contains(&"MY_DB_PORT_53_UDP_PROTO=udp".into()) && all.contains(&"MY_DB_PORT_8080_TCP_ADDR=172.17.0.2".into()));
+        assert!(
+            all.contains(&"MY_DB_PORT_53_UDP_PROTO=udp".into())
+                && all.contains(&"MY_DB_PORT_8080_TCP_ADDR=172.17.0.2".into())
+        );
         assert_eq!(all.last().unwrap(), "MY_DB_ENV_FOO=1");
     }
 }

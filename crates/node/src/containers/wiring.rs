@@ -132,12 +132,7 @@ impl Containers {
         Ok(sandbox)
     }
 
-    async fn join_overlay(
-        &self,
-        record: &Record,
-        o: OverlayWish,
-        links: Vec<(String, String)>,
-    ) -> Result<(), Refusal> {
+    async fn join_overlay(&self, record: &Record, o: OverlayWish, links: Vec<(String, String)>) -> Result<(), Refusal> {
         let OverlayWish { network, task, addresses, attrs, names } = o;
         let attach = OverlayAttach { network, task, addresses, attrs, names, links };
         self.inner.base.networks.connect(&record.id, Attach::Overlay(attach)).await.map(drop)

@@ -7,6 +7,7 @@ mod images;
 mod log_order;
 mod networks;
 mod objects;
+mod plugins;
 mod service_logs;
 mod services;
 mod system;
@@ -31,6 +32,7 @@ impl Backend {
             execs: b.clone(),
             images: b.clone(),
             volumes: b.clone(),
+            plugins: b.clone(),
             networks: b.clone(),
             swarm: b.clone(),
             nodes: b.clone(),

@@ -23,6 +23,8 @@ pub struct Engine {
     pub networks: network::Networks,
     /// Volumes.
     pub volumes: Volumes,
+    /// Managed plugins (kept, not run).
+    pub plugins: node::plugins::Plugins,
     /// Events.
     pub events: Events,
     /// What it is in a swarm.

@@ -79,6 +79,10 @@ pub async fn run(settings: Settings) -> Result<()> {
 }
 
 async fn build(settings: Settings) -> Result<Arc<Engine>> {
+    // A thousand silent clients must not keep the next one out. Containers keep the limit that they would have had.
+    let open_files = kernel::process::raise_open_files()
+        .inspect_err(|e| tracing::warn!(error = %e, "the limit of open files cannot be raised"))
+        .ok();
     let events = Events::new(node::clock::now);
     let images = images::Images::open(settings.data_root.join("images")).await?;
     let pin_dir = settings.exec_root.join("bpf");
@@ -100,6 +104,8 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
     .map_err(|e| anyhow::anyhow!("networks: {}", node::chain(&e)))?;
     let volumes =
         Volumes::open(settings.data_root.join("volumes")).await.map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
+    let plugins = node::plugins::Plugins::open(settings.data_root.join("plugins"))
+        .map_err(|e| anyhow::anyhow!("plugins: {e}"))?;
     let runtime = runtime::Runtime::open(settings.exec_root.clone()).context("runtime")?;
     let containers = Containers::open(Foundations {
         dir: settings.data_root.join("containers"),
@@ -115,13 +121,14 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             cgroup_parent: settings.cgroup_parent.clone(),
             dns: settings.dns.clone(),
             default_bridge: settings.bridge.as_deref() != Some("none"),
+            open_files,
         },
     })
     .await
     .map_err(|e| anyhow::anyhow!("containers: {e}"))?;
     let id = engine_id(&settings.data_root)?;
     let membership = Arc::new(Membership::new(settings.data_root.join("swarm")));
-    Ok(Arc::new(Engine { settings, id, containers, images, networks, volumes, events, membership }))
+    Ok(Arc::new(Engine { settings, id, containers, images, networks, volumes, plugins, events, membership }))
 }
 
 fn engine_id(data_root: &Path) -> Result<String> {

@@ -12,6 +12,7 @@ pub mod lenient;
 pub mod mount;
 pub mod network;
 pub mod node;
+pub mod plugin;
 pub mod progress;
 pub mod secret;
 pub mod service;
