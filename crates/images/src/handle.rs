@@ -6,7 +6,7 @@ use crate::{
     error::ImageError,
     layer::{Limits, chunks, decompressed},
     reference::Reference,
-    registry,
+    registry::{self, RegistrySettings},
     rootfs::files,
     store::Store,
     types::*,
@@ -76,6 +76,11 @@ impl Images {
     pub async fn open_with(root: PathBuf, limits: Limits) -> R<Self> {
         let store = blocking(move || Store::open(root, limits)).await?;
         Ok(Self { store })
+    }
+
+    /// From now on registries are reached like this.
+    pub fn set_registries(&self, settings: RegistrySettings) {
+        *self.store.registries.write() = settings;
     }
 
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(Arc<Store>) -> R<T> + Send + 'static) -> R<T> {
@@ -196,12 +201,14 @@ impl Images {
 
     /// What a registry says about a name, without fetching it.
     pub async fn distribution(&self, reference: Reference, credentials: Credentials) -> R<DistributionInfo> {
-        registry::distribution(reference.or_latest(), credentials).await
+        let settings = self.store.registries.read().clone();
+        registry::distribution(&settings, reference.or_latest(), credentials).await
     }
 
     /// Asks a registry whether it takes these credentials (`docker login`).
     pub async fn login(&self, registry: &str, credentials: Credentials) -> R<()> {
-        registry::login(registry, credentials).await
+        let settings = self.store.registries.read().clone();
+        registry::login(&settings, registry, credentials).await
     }
 
     /// Makes an image of what a container wrote; tells its id.

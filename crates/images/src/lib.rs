@@ -26,4 +26,5 @@ pub use error::{ErrorKind, ImageError};
 pub use handle::Images;
 pub use layer::Limits;
 pub use reference::{AnyReference, Reference, ReferenceError};
+pub use registry::RegistrySettings;
 pub use types::*;

@@ -1,5 +1,5 @@
 //! Pull and push against a small registry in this process (with faults and passwords), and against Debian's
-//! `docker-registry` where it is installed.
+//! `docker-registry`.
 #![allow(missing_docs)]
 mod support;
 use images::{Credentials, Images, Platform, Progress};
@@ -294,39 +294,145 @@ impl Drop for Running {
     }
 }
 
-#[test]
-fn a_real_registry_takes_and_gives() {
-    if !std::path::Path::new("/usr/bin/docker-registry").exists() {
-        // The small one above stands in for it.
-        return;
-    }
-    let (home, away) = (Home::new(), Home::new());
+/// Debian's registry with more lines of configuration for its `http` part, and at the top.
+fn real_registry(http: &str, top: &str) -> (Running, u16, tempfile::TempDir) {
+    const PROGRAM: &str = "/usr/bin/docker-registry";
+    assert!(std::path::Path::new(PROGRAM).exists(), "this test needs the package docker-registry");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let dir = tempfile::tempdir().unwrap();
-    let config = dir.path().join("config.yml");
-    std::fs::write(
-        &config,
-        format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-            dir.path().display()
-        ),
-    )
-    .unwrap();
-    let child = Command::new("/usr/bin/docker-registry")
-        .arg("serve")
-        .arg(&config)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _running = Running(child);
+    let (config, root) = (dir.path().join("config.yml"), dir.path().display().to_string());
+    let text = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {root}/data\nhttp:\n  addr: 127.0.0.1:{port}\n{http}{top}"
+    );
+    std::fs::write(&config, text.replace("DIR", &root)).unwrap();
+    // What the configuration names must be there before it starts.
+    std::fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
+    let certificate = rcgen::generate_simple_self_signed(vec!["somebody.else".to_owned()]).unwrap();
+    std::fs::write(dir.path().join("crt"), certificate.cert.pem()).unwrap();
+    std::fs::write(dir.path().join("key"), certificate.signing_key.serialize_pem()).unwrap();
+    let mut command = Command::new(PROGRAM);
+    let child = command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = Running(child);
     let until = Instant::now() + Duration::from_secs(20);
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < until, "the registry does not start");
         std::thread::sleep(Duration::from_millis(20));
     }
+    (running, port, dir)
+}
+
+/// `captain`, `swordfish`.
+const HTPASSWD: &str = "captain:$2b$04$U6Cqci8i15/0ES29u3t66uPWQYOrxbUhOSA.wM18tef9kMSYQmU4i\n";
+
+#[test]
+fn a_real_registry_takes_and_gives() {
+    let (home, away) = (Home::new(), Home::new());
+    let (_running, port, _dir) = real_registry("", "");
     run(async {
         let (images, other) = (home.open().await, away.open().await);
         round_trip(&images, &other, &format!("localhost:{port}"), Credentials::Anonymous).await;
+    });
+}
+
+#[test]
+fn a_real_registry_wants_a_password() {
+    let (home, away) = (Home::new(), Home::new());
+    let (_running, port, _dir) = real_registry("", "auth:\n  htpasswd:\n    realm: test\n    path: DIR/htpasswd\n");
+    run(async {
+        let (images, other) = (home.open().await, away.open().await);
+        let host = format!("127.0.0.1:{port}");
+        let basic = |password: &str| Credentials::Basic { username: "captain".into(), password: password.into() };
+        images.login(&format!("http://{host}/v2/"), basic("swordfish")).await.unwrap();
+        let said = images.login(&host, basic("haddock")).await.unwrap_err();
+        assert_eq!(said.kind(), images::ErrorKind::Unauthorized, "{said}");
+        round_trip(&images, &other, &host, basic("swordfish")).await;
+        for wrong in [Credentials::Anonymous, basic("haddock")] {
+            let (tx, _said) = listen();
+            let said = images.push(name(&format!("{host}/team/thing:1")), wrong.clone(), tx).await.unwrap_err();
+            assert_eq!(said.kind(), images::ErrorKind::Unauthorized, "{said}");
+            let (tx, _said) = listen();
+            let said = other.pull(name(&format!("{host}/team/thing:1")), None, wrong, tx).await.unwrap_err();
+            assert_eq!(said.kind(), images::ErrorKind::Unauthorized, "{said}");
+        }
+    });
+}
+
+#[test]
+fn a_registry_with_a_certificate_of_nobody_is_fine_where_it_is_insecure() {
+    let (home, away) = (Home::new(), Home::new());
+    let (_running, port, _dir) = real_registry("  tls:\n    certificate: DIR/crt\n    key: DIR/key\n", "");
+    run(async {
+        let (images, other) = (home.open().await, away.open().await);
+        round_trip(&images, &other, &format!("127.0.0.1:{port}"), Credentials::Anonymous).await;
+    });
+}
+
+#[test]
+fn a_mirror_gives_what_docker_hub_is_asked_for() {
+    let (home, away) = (Home::new(), Home::new());
+    let (_running, port, _dir) = real_registry("", "");
+    run(async {
+        let (images, other) = (home.open().await, away.open().await);
+        let id = import(&images, busybox_like(), "busybox").await;
+        let there = name(&format!("127.0.0.1:{port}/library/busybox:latest"));
+        images.tag("busybox", there.clone()).await.unwrap();
+        let (tx, _said) = listen();
+        images.push(there, Credentials::Anonymous, tx).await.unwrap();
+
+        // The first mirror is out of order.
+        let mirrors = ["http://127.0.0.1:1".to_owned(), format!("http://127.0.0.1:{port}/")];
+        other.set_registries(images::RegistrySettings::parse(&[], &mirrors).unwrap());
+        let (tx, said) = listen();
+        let secret = Credentials::Basic { username: "hub".into(), password: "secret".into() };
+        let pulled = other.pull(name("busybox"), None, secret, tx).await.unwrap();
+        assert_eq!((pulled.id.as_str(), &pulled.repo_tags[..]), (id.as_str(), &["busybox:latest".to_owned()][..]));
+        assert!(said.await.unwrap().contains(&"Pulling from library/busybox".to_owned()));
+        let info = other.distribution(name("busybox"), Credentials::Anonymous).await.unwrap();
+        assert_eq!(pulled.repo_digests, [format!("busybox@{}", info.digest)]);
+    });
+}
+
+#[test]
+fn an_index_gives_each_platform_its_image() {
+    let (home, away) = (Home::new(), Home::new());
+    let (_running, port, _dir) = real_registry("", "");
+    run(async {
+        let (images, other) = (home.open().await, away.open().await);
+        let host = format!("127.0.0.1:{port}");
+        let foreign = Platform { os: "linux".into(), architecture: "s390x".into(), variant: String::new() };
+        let (mut ids, mut entries) = (Vec::new(), Vec::new());
+        for (tag, platform) in [("mine", Platform::host()), ("theirs", foreign.clone())] {
+            let tar = std::io::Cursor::new(Tar::new().file("f", tag).bytes());
+            let target = name(&format!("{host}/many:{tag}"));
+            let made = images.import(tar, Some(target.clone()), vec![], String::new(), Some(platform.clone())).await;
+            ids.push(made.unwrap());
+            let (tx, _said) = listen();
+            let digest = images.push(target.clone(), Credentials::Anonymous, tx).await.unwrap();
+            let size = images.distribution(target, Credentials::Anonymous).await.unwrap().size;
+            entries.push(serde_json::json!({
+                "mediaType": "application/vnd.docker.distribution.manifest.v2+json", "digest": digest, "size": size,
+                "platform": {"os": platform.os, "architecture": platform.architecture},
+            }));
+        }
+        let list = "application/vnd.docker.distribution.manifest.list.v2+json";
+        let index = serde_json::json!({"schemaVersion": 2, "mediaType": list, "manifests": entries});
+        let put = reqwest::Client::new()
+            .put(format!("http://{host}/v2/many/manifests/all"))
+            .header("content-type", list)
+            .body(index.to_string());
+        assert_eq!(put.send().await.unwrap().status(), 201);
+
+        let all = name(&format!("{host}/many:all"));
+        let info = images.distribution(all.clone(), Credentials::Anonymous).await.unwrap();
+        assert_eq!((info.media_type.as_str(), info.platforms.len()), (list, 2));
+        for (platform, id) in [(None, &ids[0]), (Some(foreign), &ids[1])] {
+            let (tx, _said) = listen();
+            let pulled = other.pull(all.clone(), platform, Credentials::Anonymous, tx).await.unwrap();
+            assert_eq!((&pulled.id, &pulled.repo_digests[0]), (id, &format!("{host}/many@{}", info.digest)));
+        }
+        let (tx, _said) = listen();
+        let none = Platform { os: "linux".into(), architecture: "riscv64".into(), variant: String::new() };
+        let said = other.pull(all, Some(none), Credentials::Anonymous, tx).await.unwrap_err().to_string();
+        assert_eq!(said, "no matching manifest for linux/riscv64 in the manifest list entries");
     });
 }

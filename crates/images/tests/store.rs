@@ -423,3 +423,46 @@ fn docker_archive(layers: &[Vec<u8>], tag: &str) -> Vec<u8> {
 fn is_send(images: Images) -> Arc<dyn Send> {
     Arc::new(images)
 }
+
+/// The only layer's directory.
+fn only_layer(home: &Home) -> std::path::PathBuf {
+    let mut layers = fs::read_dir(home.root().join("layers")).unwrap();
+    let layer = layers.next().unwrap().unwrap().path();
+    assert!(layers.next().is_none());
+    layer
+}
+
+#[test]
+fn a_layer_that_power_loss_cut_is_not_used() {
+    for (what, damage) in [("whole", false), ("cut", true)] {
+        let home = Home::new();
+        rt().block_on(async {
+            let images = home.open().await;
+            let id = import(&images, busybox_like(), "busybox").await;
+            drop(images);
+            // As if the machine had gone down right after: written in another boot, not known to be on the disk.
+            let layer = only_layer(&home);
+            let record = layer.join("layer.json");
+            let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+            json["unsynced_boot"] = "another boot".into();
+            fs::write(&record, json.to_string()).unwrap();
+            if damage {
+                fs::write(layer.join("diff/etc/passwd"), "").unwrap();
+            }
+            let images = home.open().await;
+            assert_eq!(images.get("busybox").is_err(), damage, "{what}");
+            assert_eq!(images.damaged().is_empty(), !damage, "{what}: {:?}", images.damaged());
+            // It can be had again.
+            assert_ne!(import(&images, busybox_like(), "again").await, id, "another image of the same layer");
+            let rootfs = images.rootfs("c", "again").await.unwrap();
+            assert_eq!(fs::read_to_string(rootfs.merged.join("etc/passwd")).unwrap(), "root:x:0:0\n", "{what}");
+            images.remove_rootfs("c").await.unwrap();
+            // And is on the disk soon.
+            let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            while fs::read_to_string(only_layer(&home).join("layer.json")).unwrap().contains("unsynced_boot") {
+                assert!(std::time::Instant::now() < until, "{what}: nobody sees to it");
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        });
+    }
+}

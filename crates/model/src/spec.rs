@@ -320,12 +320,31 @@ pub struct LogDriver {
     pub options: BTreeMap<String, String>,
 }
 
+/// Credentials for the image's registry, as clients send them (`X-Registry-Auth`). They are not shown, and two specs that
+/// differ in nothing else are the same: no task is restarted for them.
+#[derive(Clone, Default, Serialize, Deserialize)]
+pub struct PullCredentials(pub String);
+
+impl PartialEq for PullCredentials {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl std::fmt::Debug for PullCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { "…" })
+    }
+}
+
 /// The container of a task.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ContainerSpec {
     /// Reference, possibly with digest.
     pub image: String,
+    /// For nodes that have to pull it.
+    pub pull_credentials: PullCredentials,
     /// Container labels.
     pub labels: Labels,
     /// Replaces the image's entrypoint.

@@ -23,7 +23,7 @@ const NETWORK_WAIT: Duration = Duration::from_secs(30);
 #[async_trait]
 pub trait Puller: Send + Sync + 'static {
     /// Pulls one; fine when it cannot but is here.
-    async fn ensure(&self, image: &str) -> Result<(), Refusal>;
+    async fn ensure(&self, image: &str, credentials: &model::PullCredentials) -> Result<(), Refusal>;
 }
 
 /// Tasks as containers.
@@ -91,7 +91,7 @@ impl Executor for Tasks {
             return Err(Refusal::invalid("the task has no container"));
         };
         let overlays = self.overlays(task).await?;
-        self.puller.ensure(&spec.image).await?;
+        self.puller.ensure(&spec.image, &spec.pull_credentials).await?;
         let hostname = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let context = Context::new(task, &self.node_id, deps.node.as_deref(), hostname.trim());
         let mut body = body_of(task, spec, &context, &self.node_id)?;

@@ -114,6 +114,8 @@ verbs! {
     /// List containers
     #[command(alias = "list")]
     Ps => container::ls::List,
+    /// Build an image from a Dockerfile
+    Build => image::build::Build,
     /// Download an image from a registry
     Pull => image::pull::Pull,
     /// Upload an image to a registry

@@ -3,6 +3,7 @@ use super::Config;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use wire::engine::image::AuthConfig;
 
 /// Docker Hub's name in `config.json`.
@@ -12,6 +13,13 @@ impl Config {
     /// The credentials for an image's registry, as the header `X-Registry-Auth`.
     pub(crate) fn auth_header(&self, image: &str) -> Option<String> {
         self.credentials(registry_of(image)).map(|auth| header(&auth))
+    }
+
+    /// The credentials for all registries, as the header `X-Registry-Config`.
+    pub(crate) fn auth_headers(&self) -> Option<String> {
+        let servers = self.values.get("auths")?.as_object()?.keys();
+        let all: BTreeMap<&String, AuthConfig> = servers.filter_map(|s| Some((s, self.credentials(s)?))).collect();
+        (!all.is_empty()).then(|| URL_SAFE.encode(serde_json::to_string(&all).unwrap_or_default()))
     }
 
     /// The credentials for a registry.

@@ -2,14 +2,18 @@
 pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod settings;
+
+pub use settings::RegistrySettings;
 
 use crate::{archive::load::Document, config::ImageConfig, error::ImageError, reference::Reference, types::*};
 use oci_client::{
     Client, RegistryOperation,
-    client::{ClientConfig, ClientProtocol},
+    client::ClientConfig,
     errors::{OciDistributionError, OciErrorCode},
     secrets::RegistryAuth,
 };
+use settings::Endpoint;
 use std::{error::Error, time::Duration};
 
 pub(crate) const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -30,14 +34,18 @@ pub(crate) struct Registry {
     client: Client,
     auth: RegistryAuth,
     anonymous: bool,
+    mirror: Option<String>,
 }
 
 impl Registry {
     /// Nothing is sent yet.
-    pub(crate) fn new(reference: &Reference, credentials: Credentials) -> Self {
-        let protocol = if is_loopback(reference.domain()) { ClientProtocol::Http } else { ClientProtocol::Https };
+    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+        // What is for the registry is not for its mirrors.
+        let credentials = if endpoint.mirror.is_some() { Credentials::Anonymous } else { credentials };
         let config = ClientConfig {
-            protocol,
+            protocol: endpoint.protocol,
+            accept_invalid_certificates: endpoint.trusting,
+            extra_root_certificates: endpoint.roots,
             use_monolithic_push: true,
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
@@ -50,7 +58,20 @@ impl Registry {
             Credentials::Basic { username, password } => RegistryAuth::Basic(username, password),
             Credentials::Bearer(token) => RegistryAuth::Bearer(token),
         };
-        Self { client: Client::new(config), auth, anonymous }
+        Self { client: Client::new(config), auth, anonymous, mirror: endpoint.mirror }
+    }
+
+    /// The other crate's reference; ours has been checked already.
+    pub(crate) fn address(&self, reference: &Reference) -> oci_client::Reference {
+        let (domain, path) = (reference.domain().to_owned(), reference.path().to_owned());
+        let mut address = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => oci_client::Reference::with_digest(domain, path, digest.to_owned()),
+            (None, tag) => oci_client::Reference::with_tag(domain, path, tag.unwrap_or("latest").to_owned()),
+        };
+        if let Some(mirror) = &self.mirror {
+            address.set_mirror_registry(mirror.clone());
+        }
+        address
     }
 
     /// Logs in for one repository.
@@ -60,7 +81,7 @@ impl Registry {
         operation: RegistryOperation,
     ) -> Result<(), ImageError> {
         self.client
-            .auth(&address(reference), &self.auth, operation)
+            .auth(&self.address(reference), &self.auth, operation)
             .await
             .map(drop)
             .map_err(|e| self.explain(reference, e))
@@ -68,7 +89,7 @@ impl Registry {
 
     /// A manifest's bytes and digest. Its digest is checked if the reference has one.
     pub(crate) async fn manifest(&self, reference: &Reference) -> Result<(Vec<u8>, String), ImageError> {
-        let fetched = self.client.pull_manifest_raw(&address(reference), &self.auth, MANIFESTS).await;
+        let fetched = self.client.pull_manifest_raw(&self.address(reference), &self.auth, MANIFESTS).await;
         let (body, digest) = fetched.map_err(|e| self.explain(reference, e))?;
         if body.len() as u64 > DOCUMENT_BYTES_MAX {
             return Err(ImageError::LayerLimit { what: "size of the manifest", limit: DOCUMENT_BYTES_MAX });
@@ -79,8 +100,11 @@ impl Registry {
     /// A small blob, checked by its digest.
     pub(crate) async fn document(&self, reference: &Reference, digest: &str) -> Result<Vec<u8>, ImageError> {
         use futures::TryStreamExt;
-        let mut stream =
-            self.client.pull_blob_stream(&address(reference), digest).await.map_err(|e| self.explain(reference, e))?;
+        let mut stream = self
+            .client
+            .pull_blob_stream(&self.address(reference), digest)
+            .await
+            .map_err(|e| self.explain(reference, e))?;
         let mut all = Vec::new();
         while let Some(chunk) = stream.try_next().await.map_err(|e| ImageError::Registry(e.to_string()))? {
             if (all.len() + chunk.len()) as u64 > DOCUMENT_BYTES_MAX {
@@ -177,24 +201,6 @@ fn root_cause(error: &dyn Error) -> String {
     at.to_string()
 }
 
-/// Only these may be spoken to without TLS, as in Docker.
-fn is_loopback(domain: &str) -> bool {
-    let host = match domain.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => domain,
-    };
-    host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback())
-}
-
-/// The other crate's reference; ours has been checked already.
-fn address(reference: &Reference) -> oci_client::Reference {
-    let (domain, path) = (reference.domain().to_owned(), reference.path().to_owned());
-    match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => oci_client::Reference::with_digest(domain, path, digest.to_owned()),
-        (None, tag) => oci_client::Reference::with_tag(domain, path, tag.unwrap_or("latest").to_owned()),
-    }
-}
-
 /// What kind of manifest these bytes are.
 fn parse_manifest(body: &[u8]) -> Result<(Document, String), ImageError> {
     let bad = |why: String| ImageError::malformed("registry manifest", why);
@@ -212,12 +218,21 @@ fn parse_manifest(body: &[u8]) -> Result<(Document, String), ImageError> {
 
 /// `GET /distribution/{name}/json`.
 pub(crate) async fn distribution(
+    settings: &RegistrySettings,
     reference: Reference,
     credentials: Credentials,
 ) -> Result<DistributionInfo, ImageError> {
-    let registry = Registry::new(&reference, credentials);
-    registry.authenticate(&reference, RegistryOperation::Pull).await?;
-    let (body, digest) = registry.manifest(&reference).await?;
+    let endpoints = settings.endpoints(reference.domain()).await;
+    settings::first(endpoints, |endpoint| {
+        let registry = Registry::new(endpoint, credentials.clone());
+        describe(registry, &reference)
+    })
+    .await
+}
+
+async fn describe(registry: Registry, reference: &Reference) -> Result<DistributionInfo, ImageError> {
+    registry.authenticate(reference, RegistryOperation::Pull).await?;
+    let (body, digest) = registry.manifest(reference).await?;
     let (document, media_type) = parse_manifest(&body)?;
     let platforms = match (&document.manifests, &document.config) {
         (Some(manifests), _) => manifests
@@ -226,7 +241,7 @@ pub(crate) async fn distribution(
             .map(|p| Platform { os: p.os.clone(), architecture: p.architecture.clone(), variant: p.variant.clone() })
             .collect(),
         (None, Some(config)) => {
-            let raw = registry.document(&reference, &config.digest).await?;
+            let raw = registry.document(reference, &config.digest).await?;
             let config: ImageConfig =
                 serde_json::from_slice(&raw).map_err(|e| ImageError::malformed("image configuration", e))?;
             vec![Platform { os: config.os, architecture: config.architecture, variant: config.variant }]
@@ -237,14 +252,20 @@ pub(crate) async fn distribution(
 }
 
 /// Whether a registry takes these credentials.
-pub(crate) async fn login(domain: &str, credentials: Credentials) -> Result<(), ImageError> {
+pub(crate) async fn login(
+    settings: &RegistrySettings,
+    domain: &str,
+    credentials: Credentials,
+) -> Result<(), ImageError> {
     let domain = if matches!(domain, "" | "https://index.docker.io/v1/") {
         "docker.io"
     } else {
-        domain.trim_start_matches("https://").trim_start_matches("http://").trim_end_matches('/')
+        let host = domain.trim_start_matches("https://").trim_start_matches("http://");
+        host.split('/').next().unwrap_or(host)
     };
     let probe = Reference::parse(&format!("{domain}/shoal/login:check"))?;
-    let registry = Registry::new(&probe, credentials);
+    let Some(endpoint) = settings.endpoints(probe.domain()).await.pop() else { return Ok(()) };
+    let registry = Registry::new(endpoint, credentials);
     registry.authenticate(&probe, RegistryOperation::Pull).await?;
     // An unknown name is a good answer: it was asked as somebody known.
     match registry.manifest(&probe).await {

@@ -1,9 +1,10 @@
 //! Fetching images. Layers are unpacked while they come, three at a time; a connection that breaks is taken up again
 //! where it broke.
 use super::{
-    Registry, address, parse_manifest,
+    Registry, parse_manifest,
     progress::{Bar, Teller},
     root_cause,
+    settings::first,
 };
 use crate::{
     archive::{
@@ -38,9 +39,16 @@ pub(crate) async fn pull(
     credentials: Credentials,
     progress: ProgressSink,
 ) -> Result<Arc<Image>, ImageError> {
-    let registry = Registry::new(&reference, credentials);
-    registry.authenticate(&reference, RegistryOperation::Pull).await?;
-    one(store, &registry, &reference, platform, &Teller(progress)).await
+    let teller = Teller(progress);
+    first(store.registries.read().clone().endpoints(reference.domain()).await, |endpoint| {
+        let registry = Registry::new(endpoint, credentials.clone());
+        let (reference, platform, teller) = (&reference, platform.clone(), &teller);
+        async move {
+            registry.authenticate(reference, RegistryOperation::Pull).await?;
+            one(store, &registry, reference, platform, teller).await
+        }
+    })
+    .await
 }
 
 pub(crate) async fn pull_all(
@@ -50,16 +58,22 @@ pub(crate) async fn pull_all(
     credentials: Credentials,
     progress: ProgressSink,
 ) -> Result<Vec<Arc<Image>>, ImageError> {
-    let registry = Registry::new(&repository, credentials);
-    registry.authenticate(&repository, RegistryOperation::Pull).await?;
-    let listed = registry.client.list_tags(&address(&repository), &registry.auth, Some(TAGS_MAX), None).await;
-    let mut images = Vec::new();
-    for tag in listed.map_err(|e| registry.explain(&repository, e))?.tags {
-        images.push(
-            one(store, &registry, &repository.with_tag(&tag)?, platform.clone(), &Teller(progress.clone())).await?,
-        );
-    }
-    Ok(images)
+    let teller = Teller(progress);
+    first(store.registries.read().clone().endpoints(repository.domain()).await, |endpoint| {
+        let registry = Registry::new(endpoint, credentials.clone());
+        let (repository, platform, teller) = (&repository, platform.clone(), &teller);
+        async move {
+            registry.authenticate(repository, RegistryOperation::Pull).await?;
+            let address = registry.address(repository);
+            let listed = registry.client.list_tags(&address, &registry.auth, Some(TAGS_MAX), None).await;
+            let mut images = Vec::new();
+            for tag in listed.map_err(|e| registry.explain(repository, e))?.tags {
+                images.push(one(store, &registry, &repository.with_tag(&tag)?, platform.clone(), teller).await?);
+            }
+            Ok(images)
+        }
+    })
+    .await
 }
 
 async fn one(
@@ -253,7 +267,7 @@ impl Job {
     }
 
     async fn attempt(&self, tx: &mpsc::Sender<Bytes>, received: &mut u64, bar: &mut Bar) -> Result<(), ImageError> {
-        let (address, digest) = (address(&self.reference), self.descriptor.digest.as_str());
+        let (address, digest) = (self.registry.address(&self.reference), self.descriptor.digest.as_str());
         let explain = |e| self.registry.explain(&self.reference, e);
         let (mut stream, mut skip) = if *received == 0 {
             (self.registry.client.pull_blob_stream(&address, digest).await.map_err(explain)?, 0)

@@ -1,6 +1,6 @@
 //! Sending images. Layers that the registry has are not sent; others are put together again and packed.
 use super::{
-    DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Registry, address,
+    DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Registry,
     progress::{Bar, Teller},
 };
 use crate::{
@@ -43,7 +43,10 @@ pub(crate) async fn push(
     }
     teller.say(format!("The push refers to repository [{}]", reference.name())).await?;
     let tags = tags_of(store, &reference)?;
-    let registry = Registry::new(&reference, credentials);
+    // Nothing is sent to a mirror.
+    let endpoints = store.registries.read().clone().endpoints(reference.domain()).await;
+    let Some(endpoint) = endpoints.into_iter().next_back() else { return Ok(String::new()) };
+    let registry = Registry::new(endpoint, credentials);
     registry.authenticate(&reference, RegistryOperation::Push).await?;
     let mut last = String::new();
     for (name, image) in tags {
@@ -95,7 +98,7 @@ async fn one(
     if !exists(registry, name, &image.id).await {
         retry(registry, name, || async {
             let (stream, size) = (futures::stream::iter([Ok(raw.clone())]), raw.len() as u64);
-            registry.client.push_blob_stream(&address(name), stream, &image.id, Some(size)).await
+            registry.client.push_blob_stream(&registry.address(name), stream, &image.id, Some(size)).await
         })
         .await?;
     }
@@ -112,7 +115,7 @@ async fn one(
         let kind = DOCKER_MANIFEST
             .parse()
             .map_err(|_| OciDistributionError::UnsupportedMediaTypeError(DOCKER_MANIFEST.into()))?;
-        registry.client.push_manifest_raw(&address(name), manifest.clone(), kind).await
+        registry.client.push_manifest_raw(&registry.address(name), manifest.clone(), kind).await
     })
     .await?;
     let (store_, by_digest, id) = (Arc::clone(store), name.with_digest(&digest), image.id.clone());
@@ -159,7 +162,7 @@ async fn layer(
                     chunk.map_err(OciDistributionError::from)
                 }
             });
-            let target = address(name);
+            let target = registry.address(name);
             let sending = registry.client.push_blob_stream(&target, counted, &blob.digest, Some(blob.size));
             let telling = async {
                 while let Some(n) = rx.recv().await {
@@ -179,8 +182,8 @@ async fn layer(
 }
 
 async fn exists(registry: &Registry, name: &Reference, digest: &str) -> bool {
-    registry.client.store_auth_if_needed(address(name).resolve_registry(), &registry.auth).await;
-    registry.client.blob_exists(&address(name), digest).await.unwrap_or(false)
+    registry.client.store_auth_if_needed(registry.address(name).resolve_registry(), &registry.auth).await;
+    registry.client.blob_exists(&registry.address(name), digest).await.unwrap_or(false)
 }
 
 /// Tries again what a broken connection or a failing server ended.

@@ -8,6 +8,7 @@ pub(crate) mod paths;
 pub(crate) mod records;
 pub(crate) mod remove;
 mod report;
+pub(crate) mod sync;
 
 use crate::{
     config::{ImageConfig, LAYERS_MAX},
@@ -18,6 +19,7 @@ use crate::{
         writer::{LayerWriter, Staged, Staging},
     },
     reference::{AnyReference, Reference},
+    registry::RegistrySettings,
     types::*,
 };
 use parking_lot::{Mutex, RwLock};
@@ -36,11 +38,13 @@ use std::{
 pub(crate) struct Store {
     pub(crate) paths: Paths,
     pub(crate) limits: Limits,
+    pub(crate) registries: RwLock<RegistrySettings>,
     pub(crate) state: RwLock<State>,
     pub(crate) writer: Mutex<()>,
     /// One lock per container, so that mounting and removing do not cross.
     pub(crate) mounts: Mutex<HashMap<String, Arc<Mutex<()>>>>,
     counter: AtomicU64,
+    syncer: sync::Syncer,
 }
 
 #[derive(Default)]
@@ -122,6 +126,7 @@ impl Store {
             tar_size: if staged.blob.compression == crate::layer::Compression::Plain { staged.blob.size } else { 0 },
             link: short_link(),
             moved: staged.outcome.moved,
+            unsynced_boot: Some(sync::boot_id()),
             blobs: known.into_iter().collect(),
         };
         let json = serde_json::to_vec(&record).map_err(|e| ImageError::malformed("layer record", e))?;
@@ -131,6 +136,7 @@ impl Store {
         staged.dir.kept();
         std::fs::File::open(self.paths.layers()).and_then(|d| d.sync_all()).at("sync", self.paths.layers())?;
         self.state.write().layers.insert(record.diff_id.clone(), record.clone());
+        self.syncer.wake();
         self.lease(&record.diff_id).ok_or(ImageError::Cancelled)
     }
 

@@ -1,9 +1,9 @@
 //! Opening a store: reads what is there, sets damaged entries aside by name, removes what a crash left.
-use super::{State, Store, file, paths::Paths, records::*};
+use super::{State, Store, file, paths::Paths, records::*, sync};
 use crate::{
     digest,
     error::{ImageError, IoContext},
-    layer::Limits,
+    layer::{Limits, recipe},
 };
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -28,19 +28,24 @@ impl Store {
         ] {
             fs::create_dir_all(&dir).at("create", &dir)?;
         }
+        let (syncer, sleeping) = sync::Syncer::new();
         let store = Self {
             paths,
             limits,
+            registries: RwLock::default(),
             state: RwLock::new(State::default()),
             writer: Mutex::new(()),
             mounts: Mutex::new(HashMap::new()),
             counter: AtomicU64::new(0),
+            syncer,
         };
         store.read_layers()?;
         store.read_rootfs()?;
         store.read_images()?;
         store.collect_orphans()?;
-        Ok(Arc::new(store))
+        let store = Arc::new(store);
+        sleeping.serve(&store)?;
+        Ok(store)
     }
 
     fn read_layers(&self) -> Result<(), ImageError> {
@@ -57,6 +62,12 @@ impl Store {
                 }
                 if !dir.join("diff").is_dir() {
                     return Err("its files are gone".into());
+                }
+                // The machine went down before all of it was on the disk.
+                if record.unsynced_boot.as_ref().is_some_and(|boot| *boot != sync::boot_id()) {
+                    tracing::info!(layer = %record.diff_id, "looking whether a layer is whole");
+                    recipe::assemble(&dir, &record.diff_id, &record.moved, &mut std::io::sink())
+                        .map_err(|e| e.to_string())?;
                 }
                 Ok(record)
             })();

@@ -35,6 +35,9 @@ pub(crate) struct LayerRecord {
     /// Contents that were replaced within the layer: number in the recipe → path in the layer's directory.
     #[serde(default)]
     pub moved: BTreeMap<u64, PathBuf>,
+    /// In which boot it was written, while it is not known to be on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsynced_boot: Option<String>,
     /// Packed forms that registries have or had.
     #[serde(default)]
     pub blobs: Vec<KnownBlob>,

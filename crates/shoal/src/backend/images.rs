@@ -275,6 +275,11 @@ pub(super) fn credentials(auth: Option<AuthConfig>) -> Credentials {
     }
 }
 
+/// `X-Registry-Auth` as it came; what cannot be read is nothing.
+pub(crate) fn pull_credentials(header: &str) -> Credentials {
+    credentials(decode_base64(header).and_then(|json| lenient::from_slice(&json).ok()))
+}
+
 /// Runs something that reports progress. What fails before its first line is refused as a whole.
 async fn progress<F, Fut>(work: F) -> Answer<ProgressStream>
 where

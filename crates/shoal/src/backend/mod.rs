@@ -13,6 +13,7 @@ mod services;
 mod system;
 mod volumes;
 
+pub(crate) use images::pull_credentials;
 pub(crate) use system::{hostname, memory_total};
 
 use crate::daemon::engine::Engine;

@@ -72,9 +72,12 @@ impl System for Backend {
             architecture: std::env::consts::ARCH.into(),
             index_server_address: "https://index.docker.io/v1/".into(),
             registry_config: RegistryConfig {
-                insecure_registry_cidrs: words(&["127.0.0.0/8", "::1/128"]),
-                index_configs: BTreeMap::new(),
-                mirrors: None,
+                insecure_registry_cidrs: {
+                    let given = e.settings.insecure_registries.iter().filter(|r| r.contains('/')).cloned();
+                    words(&["127.0.0.0/8", "::1/128"]).into_iter().chain(given).collect()
+                },
+                index_configs: registries(&e.settings),
+                mirrors: Some(e.settings.registry_mirrors.clone()).filter(|m| !m.is_empty()),
             },
             n_cpu: std::thread::available_parallelism().map_or(1, |n| n.get() as i64),
             mem_total: memory_total(),
@@ -184,6 +187,19 @@ impl System for Backend {
         });
         Ok(EventFeed { past, live: live.boxed() })
     }
+}
+
+/// Docker Hub, and the registries that are insecure by name.
+fn registries(settings: &crate::daemon::options::Settings) -> BTreeMap<String, IndexInfo> {
+    let hub = IndexInfo {
+        name: "docker.io".into(),
+        mirrors: settings.registry_mirrors.clone(),
+        secure: true,
+        official: true,
+    };
+    let named = settings.insecure_registries.iter().filter(|r| !r.contains('/'));
+    let named = named.map(|name| IndexInfo { name: name.clone(), ..IndexInfo::default() });
+    named.chain([hub]).map(|index| (index.name.clone(), index)).collect()
 }
 
 fn go_arch() -> &'static str {

@@ -72,6 +72,9 @@ pub struct Options {
     /// Registries that may be asked in clear or with unknown certificates
     #[arg(long = "insecure-registry")]
     pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub, URL (repeatable)
+    #[arg(long = "registry-mirror")]
+    pub registry_mirrors: Vec<String>,
     /// Generic resources of this node, KIND=VALUE
     #[arg(long = "node-generic-resource")]
     pub node_generic_resources: Vec<String>,
@@ -131,6 +134,7 @@ struct File {
     swarm_default_advertise_addr: Option<String>,
     cgroup_parent: Option<String>,
     insecure_registries: Vec<String>,
+    registry_mirrors: Vec<String>,
     node_generic_resources: Vec<String>,
     iptables: Option<bool>,
     ip6tables: Option<bool>,
@@ -181,6 +185,10 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// Parent cgroup.
     pub cgroup_parent: Option<String>,
+    /// How registries are reached.
+    pub registries: images::RegistrySettings,
+    /// Mirrors of Docker Hub, as given.
+    pub registry_mirrors: Vec<String>,
     /// Registries in clear.
     pub insecure_registries: Vec<String>,
     /// Generic resources.
@@ -263,6 +271,13 @@ impl Settings {
             }
         }
         let defaults = (Path::new("/var/lib/shoal"), Path::new("/run/shoal"));
+        let insecure_registries = either(o.insecure_registries, file.insecure_registries);
+        let registry_mirrors = either(o.registry_mirrors, file.registry_mirrors);
+        let registries = images::RegistrySettings::parse(&insecure_registries, &registry_mirrors);
+        let registries = registries.unwrap_or_else(|all| {
+            wrong.extend(all);
+            images::RegistrySettings::default()
+        });
         let settings = Self {
             hosts,
             data_root: if o.data_root == defaults.0 { file.data_root.unwrap_or(o.data_root) } else { o.data_root },
@@ -283,7 +298,9 @@ impl Settings {
             log_opts,
             advertise: o.swarm_default_advertise_addr.or(file.swarm_default_advertise_addr),
             cgroup_parent: o.cgroup_parent.or(file.cgroup_parent),
-            insecure_registries: either(o.insecure_registries, file.insecure_registries),
+            registries,
+            insecure_registries,
+            registry_mirrors,
             generic_resources,
             experimental: o.experimental.or(file.experimental) == Some(true),
         };

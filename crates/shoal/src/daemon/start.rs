@@ -27,12 +27,6 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(path) = &pidfile {
         write_pidfile(path)?;
     }
-    if !settings.insecure_registries.is_empty() {
-        tracing::warn!(
-            registries = settings.insecure_registries.join(", "),
-            "insecure registries are not supported yet: plain HTTP is spoken with 127.0.0.0/8 and ::1 only"
-        );
-    }
     // The doors first: a taken socket must be told before anything is touched.
     let mut unix = Vec::new();
     let mut tcp = Vec::new();
@@ -85,6 +79,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
         .ok();
     let events = Events::new(node::clock::now);
     let images = images::Images::open(settings.data_root.join("images")).await?;
+    images.set_registries(settings.registries.clone());
     let pin_dir = settings.exec_root.join("bpf");
     kernel::bpffs::mount(&pin_dir).with_context(|| format!("cannot mount a bpffs on {}", pin_dir.display()))?;
     let networks = network::Networks::open(network::Config {

@@ -1,4 +1,5 @@
 //! Images.
+pub(crate) mod build;
 pub(crate) mod history;
 pub(crate) mod import;
 pub(crate) mod inspect;
@@ -17,6 +18,8 @@ use super::{noun, verbs};
 verbs! {
     /// What can be done with images.
     Verb;
+    /// Build an image from a Dockerfile
+    Build => build::Build,
     /// Show the history of an image
     History => history::History,
     /// Import the contents from a tarball to create a filesystem image

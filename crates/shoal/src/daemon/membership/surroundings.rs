@@ -70,14 +70,14 @@ pub(super) struct Registry(pub(super) images::Images);
 
 #[async_trait]
 impl Puller for Registry {
-    async fn ensure(&self, image: &str) -> Result<(), Refusal> {
+    async fn ensure(&self, image: &str, credentials: &model::PullCredentials) -> Result<(), Refusal> {
         if self.0.get(image).is_ok() {
             return Ok(());
         }
         let reference = images::Reference::parse(image).map_err(|e| Refusal::invalid(e.to_string()))?;
         let (sink, mut lines) = tokio::sync::mpsc::channel(16);
         tokio::spawn(async move { while lines.recv().await.is_some() {} });
-        match self.0.pull(reference, None, images::Credentials::Anonymous, sink).await {
+        match self.0.pull(reference, None, crate::backend::pull_credentials(&credentials.0), sink).await {
             Ok(_) => Ok(()),
             Err(e) => {
                 tracing::info!(image, error = %e, "cannot be pulled");

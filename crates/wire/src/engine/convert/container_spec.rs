@@ -11,6 +11,8 @@ use model::MountKind;
 /// 400 or 501, naming the option.
 pub fn container_spec_in(c: &es::ContainerSpec) -> Result<model::ContainerSpec, Refusal> {
     Ok(model::ContainerSpec {
+        // They come in a header, not in the spec.
+        pull_credentials: model::PullCredentials::default(),
         image: c.image.clone(),
         labels: c.labels.clone(),
         command: c.command.clone(),
