@@ -19,8 +19,10 @@ const SNAPSHOT_ENTRIES_MAX: u64 = 100_000;
 /// Looks while this manager leads.
 pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
     let mut leadership = store.leadership();
+    let mut members = store.raft().watch_voters();
     stop.run_until_cancelled(async {
         loop {
+            members.mark_unchanged();
             if leadership.wait_for(|l| l.here).await.is_err() {
                 return;
             }
@@ -35,8 +37,7 @@ pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
                 tracing::error!("the new root cannot be written: {e}");
             }
             // A manager that comes or goes is shown at once.
-            let mut voters = store.raft().watch_voters();
-            let _ = tokio::time::timeout(LOOK, voters.changed()).await;
+            let _ = tokio::time::timeout(LOOK, members.changed()).await;
         }
     })
     .await;
