@@ -6,6 +6,8 @@
  *   load connect HOST PORT SECONDS FLYING    new connections, each with one HTTP request and its whole answer
  *   load echo HOST PORT SECONDS FLYING       small datagrams there and back
  *   load dns HOST NAME SECONDS FLYING        questions for an A record to port 53
+ *   load until HOST NAME PORT SECONDS        asks for the name until it is known, then connects until that is answered;
+ *                                            prints when (nanoseconds of the wall clock)
  *   load write MEGABYTES                     that much output, in lines of 100 bytes
  *   load true                                ends at once
  *
@@ -328,8 +330,9 @@ static void datagrams(const struct sockaddr_in *to, const char *rest, size_t siz
     report(done, failed, began);
 }
 
-static void questions(const char *host, const char *name, uint64_t lasting, int flying) {
-    char q[300] = "\x01\0\0\x01\0\0\0\0\0\0"; /* recursion desired; one question */
+/* A question for an A record, without the two bytes that it begins with; its size. */
+static size_t question(char *q, const char *name) {
+    memcpy(q, "\x01\0\0\x01\0\0\0\0\0\0", 10); /* recursion desired; one question */
     size_t at = 10;
     while (*name && at < 270) {
         size_t label = strcspn(name, ".");
@@ -341,8 +344,60 @@ static void questions(const char *host, const char *name, uint64_t lasting, int 
         name += label + (name[label] == '.');
     }
     memcpy(q + at, "\0\0\x01\0\x01", 5);
+    return at + 5;
+}
+
+static void questions(const char *host, const char *name, uint64_t lasting, int flying) {
+    char q[300];
     struct sockaddr_in to = address(host, 53);
-    datagrams(&to, q, at + 5, 1, lasting, flying);
+    datagrams(&to, q, question(q, name), 1, lasting, flying);
+}
+
+static uint64_t wall(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
+/* The first address of a name, or 0. */
+static uint32_t asked(const struct sockaddr_in *to, const char *name, uint16_t id) {
+    char q[302], in[2048];
+    memcpy(q, &id, 2);
+    size_t size = 2 + question(q + 2, name);
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    if (fd < 0 || connect(fd, (const struct sockaddr *)to, sizeof *to))
+        fail("connect");
+    (void)!write(fd, q, size);
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    ssize_t got = poll(&wait, 1, 300) > 0 ? recv(fd, in, sizeof in, MSG_DONTWAIT) : 0;
+    close(fd);
+    if (got < (ssize_t)size + 16 || memcmp(in, &id, 2) || (in[3] & 15) || !(in[6] | in[7]))
+        return 0;
+    /* The answer's name is a pointer (two bytes) in both servers; type, class, time to live and length are ten. */
+    uint32_t found;
+    memcpy(&found, in + size + 12, 4);
+    return found;
+}
+
+static void until(const char *host, const char *name, int port, uint64_t lasting) {
+    struct sockaddr_in server = address(host, 53), to = address("0.0.0.0", port);
+    uint64_t end_at = now() + lasting, resolved = 0, reached = 0;
+    struct timespec pause = {.tv_nsec = 2000000};
+    for (uint16_t id = 1; !reached && now() < end_at; id++, nanosleep(&pause, NULL)) {
+        uint32_t found = asked(&server, name, id);
+        if (!found)
+            continue;
+        resolved = resolved ? resolved : wall();
+        to.sin_addr.s_addr = found;
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), error = 1;
+        socklen_t size = sizeof error;
+        (void)connect(fd, (const struct sockaddr *)&to, sizeof to);
+        struct pollfd wait = {.fd = fd, .events = POLLOUT};
+        if (poll(&wait, 1, 50) > 0 && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) && !error)
+            reached = wall();
+        close(fd);
+    }
+    printf("{\"resolved\":%lu,\"reached\":%lu}\n", (unsigned long)resolved, (unsigned long)reached);
 }
 
 /* Lines that can be told apart, so that a reader can count them. */
@@ -391,10 +446,12 @@ int main(int argc, char **argv) {
         datagrams(&to, body, sizeof body, 0, seconds(argv[4]), atoi(argv[5]));
     } else if (!strcmp(verb, "dns") && argc == 6)
         questions(argv[2], argv[3], seconds(argv[4]), atoi(argv[5]));
+    else if (!strcmp(verb, "until") && argc == 6)
+        until(argv[2], argv[3], atoi(argv[4]), seconds(argv[5]));
     else if (!strcmp(verb, "write") && argc == 3)
         write_lines(atol(argv[2]));
     else {
-        fprintf(stderr, "load serve|rr|stream|connect|echo|dns|write|true …\n");
+        fprintf(stderr, "load serve|rr|stream|connect|echo|dns|until|write|true …\n");
         return 2;
     }
     return 0;

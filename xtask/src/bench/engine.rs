@@ -65,6 +65,15 @@ impl Engine {
 
     /// Makes the swarm, the image and the network.
     pub fn form(&self, archive: &[u8]) -> Result<()> {
+        self.form_with(archive, "Worker")
+    }
+
+    /// The same, with all nodes as managers.
+    pub fn form_of_managers(&self, archive: &[u8]) -> Result<()> {
+        self.form_with(archive, "Manager")
+    }
+
+    fn form_with(&self, archive: &[u8], role: &str) -> Result<()> {
         let manager = &self.nodes[0];
         let listen = |n: &Node| json!({ "ListenAddr": "0.0.0.0:2377", "AdvertiseAddr": n.address });
         manager.api.post("/swarm/init", &listen(manager)).context("swarm init")?;
@@ -72,44 +81,43 @@ impl Engine {
         for node in &self.nodes[1..] {
             let mut join = listen(node);
             join["RemoteAddrs"] = json!([format!("{}:2377", manager.address)]);
-            join["JoinToken"] = swarm["JoinTokens"]["Worker"].clone();
+            join["JoinToken"] = swarm["JoinTokens"][role].clone();
             node.api.post("/swarm/join", &join).with_context(|| format!("{} joins", node.name))?;
         }
         for node in &self.nodes {
             node.api.import(archive, "bench", "1")?;
         }
-        wait("all nodes ready", || {
-            let nodes = manager.api.get("/nodes")?;
-            let ready = nodes.as_array().into_iter().flatten().filter(|n| n["Status"]["State"] == "ready").count();
-            Ok((ready == self.nodes.len()).then_some(()))
-        })?;
+        self.all_ready(&manager.api)?;
         manager.api.post("/networks/create", &json!({ "Name": NETWORK, "Driver": "overlay", "Attachable": true }))?;
         Ok(())
     }
 
+    /// Waits until a manager says that all nodes are there, and that all managers can be reached.
+    pub fn all_ready(&self, manager: &Api) -> Result<()> {
+        wait("all nodes ready", || {
+            // Without a leader there is no answer yet.
+            let Ok(nodes) = manager.get("/nodes") else { return Ok(None) };
+            let reachable =
+                |n: &Value| n["ManagerStatus"].is_null() || n["ManagerStatus"]["Reachability"] == "reachable";
+            let there = |n: &&Value| n["Status"]["State"] == "ready" && reachable(n);
+            let ready = nodes.as_array().into_iter().flatten().filter(there).count();
+            Ok((ready == self.nodes.len()).then_some(()))
+        })
+    }
+
     /// Creates a service; its id.
     pub fn create(&self, wanted: &Wanted<'_>) -> Result<String> {
-        let cpu = wanted.cpu.map_or_else(Vec::new, |c| vec!["-c", c]);
-        let words: Vec<&str> = ["/bin/load"].into_iter().chain(cpu).chain(["serve", ground::PORT]).collect();
-        let mut spec = json!({
-            "Name": wanted.name,
-            "TaskTemplate": {
-                "ContainerSpec": { "Image": IMAGE, "Command": words },
-                "Networks": [{ "Target": NETWORK }],
-                "Placement": {},
-            },
-            "Mode": { "Replicated": { "Replicas": wanted.replicas } },
-            "EndpointSpec": { "Mode": if wanted.by_name_only { "dnsrr" } else { "vip" } },
-        });
-        if let Some(node) = wanted.on {
-            spec["TaskTemplate"]["Placement"]["Constraints"] = json!([format!("node.hostname=={node}")]);
-        }
-        if wanted.published {
-            let target: u16 = ground::PORT.parse()?;
-            spec["EndpointSpec"]["Ports"] = json!([{ "Protocol": "tcp", "TargetPort": target, "PublishedPort": PUBLISHED, "PublishMode": "ingress" }]);
-        }
-        let made = self.manager().post("/services/create", &spec)?;
+        let made = self.manager().post("/services/create", &spec(wanted)?)?;
         Ok(made["ID"].as_str().context("a service without an id")?.to_owned())
+    }
+
+    /// Changes how many tasks a service has.
+    pub fn scale(&self, service: &str, replicas: u32) -> Result<()> {
+        let found = self.manager().get(&format!("/services/{service}"))?;
+        let mut spec = found["Spec"].clone();
+        spec["Mode"]["Replicated"]["Replicas"] = json!(replicas);
+        let version = &found["Version"]["Index"];
+        self.manager().post(&format!("/services/{service}/update?version={version}"), &spec).map(drop)
     }
 
     /// Waits until `count` of its tasks run and are meant to.
@@ -147,8 +155,33 @@ impl Engine {
     }
 }
 
+/// A service as the API takes it.
+pub fn spec(wanted: &Wanted<'_>) -> Result<Value> {
+    let cpu = wanted.cpu.map_or_else(Vec::new, |c| vec!["-c", c]);
+    let words: Vec<&str> = ["/bin/load"].into_iter().chain(cpu).chain(["serve", ground::PORT]).collect();
+    let mut spec = json!({
+        "Name": wanted.name,
+        "TaskTemplate": {
+            "ContainerSpec": { "Image": IMAGE, "Command": words },
+            "Networks": [{ "Target": NETWORK }],
+            "Placement": {},
+        },
+        "Mode": { "Replicated": { "Replicas": wanted.replicas } },
+        "EndpointSpec": { "Mode": if wanted.by_name_only { "dnsrr" } else { "vip" } },
+    });
+    if let Some(node) = wanted.on {
+        spec["TaskTemplate"]["Placement"]["Constraints"] = json!([format!("node.hostname=={node}")]);
+    }
+    if wanted.published {
+        let target: u16 = ground::PORT.parse()?;
+        spec["EndpointSpec"]["Ports"] =
+            json!([{ "Protocol": "tcp", "TargetPort": target, "PublishedPort": PUBLISHED, "PublishMode": "ingress" }]);
+    }
+    Ok(spec)
+}
+
 /// `{"key":["value"]}`, for a query.
-fn filter(key: &str, value: &str) -> String {
+pub fn filter(key: &str, value: &str) -> String {
     json!({ key: [value] }).to_string().replace('"', "%22").replace('{', "%7B").replace('}', "%7D")
 }
 

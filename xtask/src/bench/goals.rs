@@ -20,6 +20,7 @@ pub fn check(figures: &[Figure]) -> Vec<Goal> {
     let direct = "overlay, direct";
     let vip = "overlay, virtual IP";
     let pss = "proportional (PSS)";
+    let trio = |key: &str| against(find(key, ""), "three managers", Of::Docker, "three managers");
     let goals = [
         (
             "round trips through a virtual IP beside direct",
@@ -67,6 +68,11 @@ pub fn check(figures: &[Figure]) -> Vec<Goal> {
             1.0,
             against(find("logs", "read back"), "json-file", Of::Docker, "json-file"),
         ),
+        ("10 to 50 replicas, times as fast as Docker", 4.0, trio("scale")),
+        ("a lost node's tasks replaced, times as fast", 4.0, trio("failure")),
+        ("first write after the leader's end, times as fast", 4.0, trio("leader")),
+        ("a new endpoint reached on another node, times as fast", 4.0, trio("propagation")),
+        ("a manager with 100 services (PSS), times as small", 4.0, against(find("services", ""), pss, Of::Docker, pss)),
     ];
     goals.into_iter().map(|(what, at_least, got)| Goal { what, at_least, got }).collect()
 }

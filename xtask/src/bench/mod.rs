@@ -13,6 +13,7 @@ mod peer;
 mod priority;
 mod road;
 mod stand;
+mod survival;
 
 use crate::{prerequisites, program};
 use anyhow::{Context, Result, bail};
@@ -28,7 +29,7 @@ const NO_BALANCER: &str = "not possible on this kernel (no IPVS)";
 const WORK: &str = "/var/lib/shoal-bench";
 /// What two nodes of each engine are needed for.
 const SWARM: [&str; 8] = ["throughput", "round-trip", "connections", "mesh", "dns", "create", "run", "memory"];
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 19] = [
     "throughput",
     "round-trip",
     "connections",
@@ -43,6 +44,11 @@ const NAMES: [&str; 14] = [
     "exec",
     "load",
     "logs",
+    "scale",
+    "propagation",
+    "services",
+    "failure",
+    "leader",
 ];
 
 /// What to measure, and against whom.
@@ -162,13 +168,16 @@ pub fn run(root: &Path, options: Options) -> Result<()> {
 fn measure(bench: &Bench, work: &Path, archive: &[u8], with_peer: bool) -> Result<Vec<Figure>> {
     // Dropped in the opposite order: first the engines, then the ground, last the priority.
     let _priority = Priority::take();
-    let _ground = ground::Ground::lay(6, &bench.load, &bench.cpu)?;
+    let _ground = ground::Ground::lay(12, &bench.load, &bench.cpu)?;
     let mut figures = Vec::new();
     if bench.wants_any(&lone::KEYS) {
         figures = lone::figures(bench, [5, 6], work, archive, with_peer)?;
     }
     if bench.wants_any(&SWARM) {
         figures.extend(swarms(bench, work, archive, with_peer)?);
+    }
+    if bench.wants_any(&survival::KEYS) {
+        figures.extend(survival::figures(bench, [7, 8, 9, 10, 11, 12], work, archive, with_peer)?);
     }
     Ok(figures)
 }
