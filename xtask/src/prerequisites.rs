@@ -26,7 +26,7 @@ const PACKAGES: [&str; 16] = [
 ];
 
 /// What tests need besides: the other side of what they check.
-const TEST_PACKAGES: [&str; 4] = ["docker-registry", "docker-compose", "python3", "netbase"];
+const TEST_PACKAGES: [&str; 5] = ["docker-registry", "docker-compose", "python3", "netbase", "tcpdump"];
 
 /// Clients that may be here without a package: how to ask for them, and the packages that bring them, the first that
 /// this Debian has.

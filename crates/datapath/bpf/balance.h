@@ -107,5 +107,7 @@ static __noinline int new_flow(struct __sk_buff *skb, struct packet *p, struct s
 		return drop(skb, p, COUNT_DROP_UNKNOWN_DESTINATION);
 	if (e->kind == ENDPOINT_LOCAL)
 		return deliver(skb, e);
+	if (e->kind == ENDPOINT_SEALED)
+		return tunnel_sealed(skb, e->node, vni);
 	return tunnel(skb, e->node, outside ? MESH_VNI : vni);
 }

@@ -11,6 +11,9 @@
 #define CLOSED_IDLE (60 * SECOND)
 #define AGAIN (-100)
 
+/* What every kernel that we run on takes: later ones only add to its end. */
+#define TUNNEL_KEY_SIZE (offsetof(struct bpf_tunnel_key, tunnel_label) + sizeof(__u32))
+
 static __always_inline int deliver(struct __sk_buff *skb, struct endpoint *e)
 {
 	if (skb->pkt_type != 0)
@@ -23,14 +26,35 @@ static __always_inline int deliver(struct __sk_buff *skb, struct endpoint *e)
 static __always_inline int tunnel(struct __sk_buff *skb, __be32 node, __u32 vni)
 {
 	struct config *c = config();
-	struct bpf_tunnel_key key;
-	if (!c)
+	struct scratch *s = scratch();
+	if (!c || !s)
 		return TC_ACT_SHOT;
-	__builtin_memset(&key, 0, sizeof(key));
-	key.tunnel_id = vni;
-	key.remote_ipv4 = bpf_ntohl(node);
-	key.tunnel_ttl = 64;
-	if (bpf_skb_set_tunnel_key(skb, &key, sizeof(key), BPF_F_ZERO_CSUM_TX))
+	struct bpf_tunnel_key *key = &s->tunnel_key;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->tunnel_id = vni;
+	key->remote_ipv4 = bpf_ntohl(node);
+	key->tunnel_ttl = 64;
+	if (bpf_skb_set_tunnel_key(skb, key, TUNNEL_KEY_SIZE, BPF_F_ZERO_CSUM_TX))
+		return TC_ACT_SHOT;
+	return bpf_redirect(c->tunnel_ifindex, 0);
+}
+
+/* The same, to the node's address behind the encryption. */
+static __always_inline int tunnel_sealed(struct __sk_buff *skb, __be32 node, __u32 vni)
+{
+	struct config *c = config();
+	struct scratch *s = scratch();
+	if (!c || !s)
+		return TC_ACT_SHOT;
+	struct bpf_tunnel_key *key = &s->tunnel_key;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->tunnel_id = vni;
+	key->remote_ipv6[0] = SEALED_0;
+	key->remote_ipv6[1] = SEALED_1;
+	key->remote_ipv6[2] = SEALED_2;
+	key->remote_ipv6[3] = node;
+	key->tunnel_ttl = 64;
+	if (bpf_skb_set_tunnel_key(skb, key, TUNNEL_KEY_SIZE, BPF_F_TUNINFO_IPV6))
 		return TC_ACT_SHOT;
 	return bpf_redirect(c->tunnel_ifindex, 0);
 }
@@ -42,8 +66,13 @@ static __always_inline int to_endpoint(struct __sk_buff *skb, struct packet *p, 
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
 	if (!e)
 		return drop(skb, p, COUNT_DROP_UNKNOWN_DESTINATION);
-	if (e->kind == ENDPOINT_LOCAL)
+	if (e->kind == ENDPOINT_LOCAL) {
+		if (!transit && e->sealed && !p->sealed)
+			return drop(skb, p, COUNT_DROP_IN_CLEAR);
 		return deliver(skb, e);
+	}
+	if (e->kind == ENDPOINT_SEALED && transit)
+		return tunnel_sealed(skb, e->node, vni);
 	if (e->kind == ENDPOINT_REMOTE && transit)
 		return tunnel(skb, e->node, p->key.side == SIDE_OUTSIDE ? MESH_VNI : vni);
 	if (e->kind == ENDPOINT_GATEWAY && transit && is_echo_request(p))

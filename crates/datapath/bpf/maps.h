@@ -73,6 +73,7 @@ struct scratch {
 	struct flow_key other_key;
 	struct tuple quoted;
 	__u32 pad2;
+	struct bpf_tunnel_key tunnel_key;
 	__u64 window_ns;
 	__u32 window_events;
 	__u32 pad;

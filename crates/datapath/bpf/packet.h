@@ -32,7 +32,8 @@ struct packet {
 	__u8 tcp_flags; /* or the ICMP type */
 	__u8 frag;
 	__u8 has_ports;
-	__u16 pad;
+	__u8 sealed; /* came encrypted from another node; set by the caller of parse() */
+	__u8 pad;
 };
 
 enum parsed { PARSED_IP, PARSED_ARP, PARSED_OTHER, PARSED_MALFORMED, PARSED_LOST_FRAGMENT };

@@ -66,6 +66,8 @@ int from_container(struct __sk_buff *skb)
 			return deliver(skb, e);
 		if (e->kind == ENDPOINT_REMOTE)
 			return tunnel(skb, e->node, vni);
+		if (e->kind == ENDPOINT_SEALED)
+			return tunnel_sealed(skb, e->node, vni);
 		if (is_echo_request(&p))
 			return answer_echo(skb, &p);
 		return drop(skb, &p, COUNT_DROP_UNKNOWN_DESTINATION);
@@ -126,12 +128,25 @@ static __noinline int from_entry(struct __sk_buff *skb, __be32 node)
 SEC("classifier")
 int from_overlay(struct __sk_buff *skb)
 {
-	struct bpf_tunnel_key tunnel_key;
 	struct packet p;
-	if (bpf_skb_get_tunnel_key(skb, &tunnel_key, sizeof(tunnel_key), 0))
-		return drop(skb, 0, COUNT_DROP_MALFORMED);
-	__be32 node = bpf_htonl(tunnel_key.remote_ipv4);
-	__u32 vni = tunnel_key.tunnel_id;
+	struct scratch *s = scratch();
+	if (!s)
+		return TC_ACT_SHOT;
+	struct bpf_tunnel_key *key = &s->tunnel_key;
+	__be32 node;
+	__u8 sealed = 0;
+	if (!bpf_skb_get_tunnel_key(skb, key, TUNNEL_KEY_SIZE, 0)) {
+		node = bpf_htonl(key->remote_ipv4);
+	} else {
+		if (bpf_skb_get_tunnel_key(skb, key, TUNNEL_KEY_SIZE, BPF_F_TUNINFO_IPV6))
+			return drop(skb, 0, COUNT_DROP_MALFORMED);
+		if (key->remote_ipv6[0] != SEALED_0 || key->remote_ipv6[1] != SEALED_1 ||
+		    key->remote_ipv6[2] != SEALED_2)
+			return drop(skb, 0, COUNT_DROP_UNKNOWN_PEER);
+		node = key->remote_ipv6[3];
+		sealed = 1;
+	}
+	__u32 vni = key->tunnel_id;
 	if (!bpf_map_lookup_elem(&peers, &node))
 		return drop(skb, 0, COUNT_DROP_UNKNOWN_PEER);
 	if (vni == MESH_VNI)
@@ -141,6 +156,7 @@ int from_overlay(struct __sk_buff *skb)
 		return drop(skb, &p, COUNT_DROP_FRAGMENT);
 	if (parsed != PARSED_IP)
 		return drop(skb, 0, COUNT_DROP_NOT_CARRIED);
+	p.sealed = sealed;
 	if (p.has_ports) {
 		struct flow *f = bpf_map_lookup_elem(&flows, &p.key);
 		/* Forward entries belong to packets of local containers; here the key can only be a coincidence. */
@@ -158,6 +174,8 @@ int from_overlay(struct __sk_buff *skb)
 	struct endpoint *e = bpf_map_lookup_elem(&endpoints, &at);
 	if (!e || e->kind != ENDPOINT_LOCAL)
 		return drop(skb, &p, COUNT_DROP_UNKNOWN_DESTINATION);
+	if (e->sealed && !sealed)
+		return drop(skb, &p, COUNT_DROP_IN_CLEAR);
 	if (p.key.proto == IPPROTO_TCP && (p.tcp_flags & (TCP_SYN | TCP_FIN | TCP_RST))) {
 		note_direct(&p);
 		if ((p.tcp_flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)

@@ -14,14 +14,24 @@ struct place {
 	__u32 vni;
 };
 
-enum endpoint_kind { ENDPOINT_LOCAL = 0, ENDPOINT_REMOTE = 1, ENDPOINT_GATEWAY = 2 };
+enum endpoint_kind {
+	ENDPOINT_LOCAL = 0,
+	ENDPOINT_REMOTE = 1,
+	ENDPOINT_GATEWAY = 2,
+	ENDPOINT_SEALED = 3, /* remote, and only by the encrypted way */
+};
+
+/* Nodes have an address behind the encryption too: these 96 bits, then the underlay address. */
+#define SEALED_0 bpf_htonl(0xfd736861)
+#define SEALED_1 bpf_htonl(0x6c000000)
+#define SEALED_2 0
 
 struct endpoint {
 	__u32 ifindex; /* host side of the container's veth, if local */
 	__be32 node;   /* underlay address, if remote */
 	__u8 mac[6];   /* of the container, if local */
 	__u8 kind;
-	__u8 pad;
+	__u8 sealed; /* if local: takes nothing from other nodes that came in clear */
 };
 
 /* The interface a container's packets come in by. */
@@ -174,6 +184,7 @@ enum counter {
 	COUNT_DROP_FRAGMENT,
 	COUNT_DROP_INTERNAL,
 	COUNT_ERRORS_TRANSLATED,
+	COUNT_DROP_IN_CLEAR,
 	COUNTERS,
 };
 

@@ -46,6 +46,7 @@ counters! {
     dropped_fragment = 14, "Fragments whose first one was not seen.";
     dropped_internal = 15, "Should not be.";
     errors_translated = 16, "ICMP errors about packets of flows, turned back to what the sender wrote.";
+    dropped_in_clear = 17, "Packets of encrypted networks that came without encryption.";
 }
 
 /// Something that happened to a packet.

@@ -1,7 +1,7 @@
 //! What the road shall be: the words of the caller.
 use model::Protocol;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Everything, at once. Two equal values mean the same kernel state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,13 +18,15 @@ pub struct Desired {
     pub peers: BTreeSet<Ipv4Addr>,
     /// The ingress network's vni; `None` while there is none. All mesh ports are of this network.
     pub ingress_vni: Option<u32>,
+    /// Networks (by vni) whose containers take nothing from other nodes that came in clear.
+    pub sealed: BTreeSet<u32>,
     /// MTU of the overlays; 0 if unknown. TCP over the mesh is held to it (segment size clamped in SYNs), because
     /// neither the client nor the container's default route knows of the tunnel.
     pub mtu: u32,
 }
 
 /// Where an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Endpoint {
     /// In a container here.
     Local {
@@ -38,9 +40,24 @@ pub enum Endpoint {
         /// Its underlay address.
         node: Ipv4Addr,
     },
+    /// On another node, reached only by the encrypted way: at [`sealed_address`] of its underlay address.
+    Sealed {
+        /// Its underlay address.
+        node: Ipv4Addr,
+    },
     /// A gateway's address: ARP and echo are answered, nothing is carried.
     Gateway,
 }
+
+/// A node's address behind the encryption.
+pub fn sealed_address(node: Ipv4Addr) -> Ipv6Addr {
+    let mut octets = SEALED_BLOCK.octets();
+    octets[12..].copy_from_slice(&node.octets());
+    octets.into()
+}
+
+/// The block of the nodes' addresses behind the encryption; 96 bits of it are fixed.
+pub const SEALED_BLOCK: Ipv6Addr = Ipv6Addr::new(0xfd73, 0x6861, 0x6c00, 0, 0, 0, 0, 0);
 
 /// A balanced address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -43,6 +43,7 @@ pub struct Place {
 pub const ENDPOINT_LOCAL: u8 = 0;
 pub const ENDPOINT_REMOTE: u8 = 1;
 pub const ENDPOINT_GATEWAY: u8 = 2;
+pub const ENDPOINT_SEALED: u8 = 3;
 
 /// Where an address is.
 #[repr(C, align(4))]
@@ -52,7 +53,7 @@ pub struct Endpoint {
     pub node: Node,
     pub mac: [u8; 6],
     pub kind: u8,
-    pub pad: u8,
+    pub sealed: u8,
 }
 
 /// A container's interface.

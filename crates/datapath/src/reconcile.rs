@@ -129,7 +129,11 @@ impl Ledger {
     pub fn apply(&mut self, maps: &mut Maps, desired: &Desired) -> Result<u64, DatapathError> {
         let mut changes = 0;
         let endpoints: BTreeMap<Place, Endpoint> =
-            desired.endpoints.iter().map(|((vni, addr), e)| (place(*vni, *addr), endpoint(*e))).collect();
+            desired
+            .endpoints
+            .iter()
+            .map(|((vni, addr), e)| (place(*vni, *addr), endpoint(*e, desired.sealed.contains(vni))))
+            .collect();
         let wanted = wanted_services(desired)?;
         let own: BTreeSet<Addr> = desired.local_addresses.iter().map(|a| Addr::from(*a)).collect();
         let peers: BTreeSet<Node> = desired.peers.iter().map(|a| Node::from(*a)).collect();
@@ -306,12 +310,13 @@ fn place(vni: u32, addr: IpAddr) -> Place {
     Place { addr: addr.into(), vni }
 }
 
-fn endpoint(e: WantedEndpoint) -> Endpoint {
+fn endpoint(e: WantedEndpoint, sealed: bool) -> Endpoint {
     match e {
         WantedEndpoint::Local { ifindex, mac } => {
-            Endpoint { ifindex, mac, kind: ENDPOINT_LOCAL, ..Endpoint::default() }
+            Endpoint { ifindex, mac, kind: ENDPOINT_LOCAL, sealed: u8::from(sealed), ..Endpoint::default() }
         }
         WantedEndpoint::Remote { node } => Endpoint { node: node.into(), kind: ENDPOINT_REMOTE, ..Endpoint::default() },
+        WantedEndpoint::Sealed { node } => Endpoint { node: node.into(), kind: ENDPOINT_SEALED, ..Endpoint::default() },
         WantedEndpoint::Gateway => Endpoint { kind: ENDPOINT_GATEWAY, ..Endpoint::default() },
     }
 }

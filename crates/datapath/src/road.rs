@@ -20,7 +20,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ro
 pub const DNS_PORT: u16 = 61_053;
 
 /// Raised when a map's layout changes: pins of another layout are not ours to read.
-const LAYOUT: &str = "v2";
+const LAYOUT: &str = "v3";
 
 /// How the road is opened.
 #[derive(Clone, Debug)]

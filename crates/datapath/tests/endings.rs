@@ -23,7 +23,7 @@ fn pair() -> World {
 
 /// Entries of a node's flow table, answers included.
 fn entries(w: &World, node: usize) -> usize {
-    let map = w.nodes[node].pins.join("v2/flows");
+    let map = w.nodes[node].pins.join("v3/flows");
     let out = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(map).output().unwrap();
     String::from_utf8(out.stdout).unwrap().matches("\"key\":").count()
 }
@@ -108,7 +108,7 @@ fn a_balanced_address_gives_places_back() {
         drop(stream);
     }
     until("nothing is left", || entries(&w, 0) == 0);
-    let map = w.nodes[0].pins.join("v2/slots");
+    let map = w.nodes[0].pins.join("v3/slots");
     let out = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(map).output().unwrap();
     let text = String::from_utf8(out.stdout).unwrap();
     let lives: Vec<i64> =

@@ -153,7 +153,7 @@ fn an_idle_connection_is_never_forgotten() {
     let mut c = connect(&w.containers[0].ns, "10.0.1.200:8080").unwrap();
     c.echo(10).unwrap();
     // As if it had been silent since the machine was started.
-    let map = w.nodes[0].pins.join("v2/flows").display().to_string();
+    let map = w.nodes[0].pins.join("v3/flows").display().to_string();
     let script = "set -e; bpftool -j map dump pinned \"$0\" | tr '{' '\\n' | sed -n 's/.*\"key\":\\[\\([^]]*\\)\\].*\"value\":\\[\\([^]]*\\)\\].*/\\1 \\2/p' \
          | tr -d '\"' | tr ',' ' ' | while read -r line; do set -- $line; key=; value=; n=0; \
          for b in \"$@\"; do n=$((n+1)); if [ $n -le 44 ]; then key=\"$key $b\"; elif [ $n -le 108 ]; then value=\"$value $b\"; fi; done; \

@@ -51,7 +51,7 @@ fn traffic_goes_on_without_a_process_and_after_its_return() {
 fn damage_is_found_and_repaired() {
     let mut w = pair();
     assert_eq!(w.on(0, |r| r.verify()).unwrap(), 0);
-    let pins = w.nodes[0].pins.join("v2");
+    let pins = w.nodes[0].pins.join("v3");
     for map in ["endpoints", "services", "backends", "peers"] {
         let path = pins.join(map);
         let keys = Command::new("bpftool").args(["-j", "map", "dump", "pinned"]).arg(&path).output().unwrap();
@@ -165,6 +165,18 @@ fn strangers_and_forged_sources_are_dropped() {
     w.on(1, |r| r.apply(&d)).unwrap();
     assert!(!ping(&w.containers[0].ns, "10.0.1.3"));
     assert!(w.counters()[1].dropped_unknown_peer > 0);
+}
+
+#[test]
+fn what_shall_be_encrypted_is_not_taken_in_clear() {
+    let mut w = pair();
+    assert!(ping(&w.containers[0].ns, "10.0.1.3"));
+    let mut d = w.desired(1);
+    d.sealed.insert(NET);
+    w.on(1, |r| r.apply(&d)).unwrap();
+    assert!(!ping(&w.containers[0].ns, "10.0.1.3"));
+    assert!(connect(&w.containers[0].ns, "10.0.1.200:8080").is_err());
+    assert!(w.counters()[1].dropped_in_clear > 1);
 }
 
 #[test]

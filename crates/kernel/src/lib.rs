@@ -20,4 +20,5 @@ pub mod pty;
 pub mod signal;
 pub mod socket;
 pub mod sysctl;
+pub mod tun;
 pub mod watch;

@@ -34,6 +34,9 @@ pub struct PeerView {
     pub addr: IpAddr,
     /// `false` masks its endpoints out of balancing and names.
     pub alive: bool,
+    /// Public key of its end of encrypted tunnels; without one, nothing of an encrypted network goes there.
+    #[serde(default)]
+    pub encryption_key: Option<[u8; 32]>,
 }
 
 /// A network, with what is on it.
@@ -200,7 +203,8 @@ impl Directory {
                 let n = tables.node(id)?;
                 let hostname = n.description.as_ref().map(|d| d.hostname.clone()).unwrap_or_default();
                 let alive = id == node || alive(id);
-                Some((id.clone(), PeerView { hostname, addr: n.data_path_addr?, alive }))
+                let encryption_key = n.description.as_ref().and_then(|d| d.encryption_key);
+                Some((id.clone(), PeerView { hostname, addr: n.data_path_addr?, alive, encryption_key }))
             })
             .collect();
         d
@@ -450,7 +454,7 @@ mod tests {
     use crate::Id;
 
     fn peer(addr: [u8; 4]) -> PeerView {
-        PeerView { hostname: "h".into(), addr: addr.into(), alive: true }
+        PeerView { hostname: "h".into(), addr: addr.into(), alive: true, encryption_key: None }
     }
 
     #[test]

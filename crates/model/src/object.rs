@@ -77,6 +77,8 @@ pub struct NodeDescription {
     pub cert_issuer_public_key: Vec<u8>,
     /// Subnets that the machine already routes; no pool may overlap them.
     pub routes: Vec<Subnet>,
+    /// Public key of its end of encrypted tunnels (X25519); new at each start of the engine.
+    pub encryption_key: Option<[u8; 32]>,
 }
 
 /// Liveness of a node.

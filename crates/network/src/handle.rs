@@ -1,6 +1,7 @@
 //! The handle: asks, in order, the one thread that owns the machine's networks.
 use crate::error::NetworkError;
 use crate::local::{LocalNetwork, LocalNetworkSpec};
+use crate::overlay::seal::Identity;
 use crate::owner::Owner;
 use crate::sandbox::{NameFiles, SandboxSpec};
 use crate::{Attach, EndpointInfo};
@@ -80,6 +81,7 @@ type Job = Box<dyn FnOnce(&mut Owner) + Send>;
 pub struct Networks {
     jobs: mpsc::Sender<Job>,
     shown: Arc<ArcSwap<Shown>>,
+    encryption_key: Option<[u8; 32]>,
 }
 
 impl Networks {
@@ -92,12 +94,14 @@ impl Networks {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_MAX);
         let (opened, result) = oneshot::channel();
         let shown = Arc::<ArcSwap<Shown>>::default();
+        let identity = Identity::fresh();
+        let encryption_key = identity.as_ref().map(Identity::public);
         let (show, runtime) = (shown.clone(), tokio::runtime::Handle::current());
         // Before the first await: the thread inherits the namespace of the caller.
         std::thread::Builder::new()
             .name("networks".into())
             .spawn(move || {
-                let mut owner = match Owner::open(config, show, runtime) {
+                let mut owner = match Owner::open(config, identity, show, runtime) {
                     Ok(owner) => owner,
                     Err(e) => return drop(opened.send(Err(e))),
                 };
@@ -111,7 +115,12 @@ impl Networks {
             .map_err(|source| NetworkError::Start { what: "thread of the networks", source })?;
         result.await.map_err(|_| NetworkError::Gone)??;
         tokio::spawn(keep_verifying(jobs.downgrade()));
-        Ok(Self { jobs, shown })
+        Ok(Self { jobs, shown, encryption_key })
+    }
+
+    /// This node's public key for encrypted networks; `None` where it cannot carry them.
+    pub fn encryption_key(&self) -> Option<[u8; 32]> {
+        self.encryption_key
     }
 
     async fn ask<T: Send + 'static>(

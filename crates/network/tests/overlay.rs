@@ -84,7 +84,7 @@ impl Scene {
         ];
         let peer = |n: u8| {
             let addr = ip(&format!("10.88.0.{n}"));
-            (node(n), PeerView { hostname: format!("vm{n}"), addr, alive: true })
+            (node(n), PeerView { hostname: format!("vm{n}"), addr, alive: true, encryption_key: None })
         };
         let directory = Directory {
             revision: 1,
@@ -358,4 +358,98 @@ fn published_ports_are_served_over_ipv6_too_where_tasks_have_none() {
         assert_eq!(answers(&s.switch.ns, at, 8), both(), "{at}");
         assert!(ask_udp(&s.switch.ns, at).is_ok(), "UDP at {at}");
     }
+}
+
+/// Everything that passes a machine's port of the switch while `f` runs.
+fn captured(s: &Scene, n: u8, f: impl FnOnce()) -> Vec<u8> {
+    let file = s.machines[0].dir.path().join(format!("capture-{n}"));
+    let port = format!("p{n}");
+    let words = ["-i", &port, "-U", "--immediate-mode", "-w", file.to_str().unwrap()];
+    let start = || {
+        let mut c = std::process::Command::new("tcpdump");
+        c.args(words).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut tcpdump = s.switch.ns.run(start).unwrap();
+    // It listens once a ping of ours is in the file.
+    eventually("the capture runs", || {
+        let ping = || std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output().unwrap();
+        s.switch.ns.run(ping).unwrap();
+        std::fs::metadata(&file).is_ok_and(|m| m.len() > 100)
+    });
+    f();
+    let before = std::fs::metadata(&file).unwrap().len();
+    // The last packets are in once one that came after them is.
+    eventually("the capture is complete", || {
+        s.switch.ns.run(|| std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output()).unwrap().unwrap();
+        std::fs::metadata(&file).unwrap().len() > before
+    });
+    tcpdump.kill().unwrap();
+    tcpdump.wait().unwrap();
+    std::fs::read(&file).unwrap()
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|w| w == text.as_bytes())
+}
+
+#[test]
+fn an_encrypted_network_carries_nothing_in_clear() {
+    let mut s = Scene::new();
+    s.directory.networks.get_mut(&data()).unwrap().attrs.encrypted = true;
+    for n in [1, 2] {
+        let key = s.machines[usize::from(n) - 1].net().encryption_key();
+        assert!(key.is_some());
+        s.directory.peers.get_mut(&node(n)).unwrap().encryption_key = key;
+    }
+    let two = s.run(2, 1, true);
+    let three = s.run(3, 2, true);
+    let client = s.run(9, 1, false);
+    serve(&two, "0.0.0.0:8080", "mackerel");
+    serve(&three, "0.0.0.0:8080", "mackerel");
+    s.apply();
+    let mtu: Vec<u32> = s.machines[0].net().endpoints(&container(9)).iter().map(|e| e.mtu).collect();
+    assert!(mtu.contains(&1350) && mtu.contains(&1450), "{mtu:?}");
+
+    // In clear on the plain network, to know that the capture would show it …
+    let seen = captured(&s, 2, || assert!(ask(&client, "10.0.0.3:8080").unwrap().starts_with("mackerel ")));
+    assert!(contains(&seen, "mackerel"));
+    // … and not on the encrypted one: by address, by virtual address, TCP and UDP.
+    let seen = captured(&s, 2, || {
+        assert_eq!(ask(&client, "10.0.1.3:8080").unwrap(), "mackerel 10.0.1.9");
+        assert!(ask_udp(&client, "10.0.1.3:8080").is_ok());
+        for _ in 0..4 {
+            assert!(ask(&client, "10.0.1.100:8080").is_ok());
+        }
+    });
+    assert!(!contains(&seen, "mackerel"));
+
+    // A node that starts again has a new key: nothing until the others know it, everything then.
+    s.machines[1].kill();
+    s.machines[1].start();
+    let key = s.machines[1].net().encryption_key();
+    assert_ne!(key, s.directory.peers[&node(2)].encryption_key);
+    s.directory.peers.get_mut(&node(2)).unwrap().encryption_key = key;
+    s.apply();
+    eventually("the new key works", || ask_within(&client, "10.0.1.3:8080", std::time::Duration::from_secs(2)).is_ok());
+
+    // A node without a key gets nothing, and nobody falls back.
+    s.directory.peers.get_mut(&node(2)).unwrap().encryption_key = None;
+    s.apply();
+    let seen = captured(&s, 2, || {
+        assert!(refused(&client, "10.0.1.3:8080") && refused(&three, "10.0.1.9:8080"));
+        assert_eq!(answers(&client, "10.0.1.100:8080", 4).len(), 1);
+    });
+    assert!(!contains(&seen, "mackerel"));
+
+    // Without the daemon the way is shut, not open.
+    s.directory.peers.get_mut(&node(2)).unwrap().encryption_key = key;
+    s.apply();
+    eventually("it works again", || ask_within(&client, "10.0.1.3:8080", std::time::Duration::from_secs(2)).is_ok());
+    s.machines[0].kill();
+    let seen = captured(&s, 2, || assert!(refused(&client, "10.0.1.3:8080")));
+    assert!(!contains(&seen, "mackerel"));
+    s.machines[0].start();
+    let m = &s.machines[0];
+    m.block_on(m.net().leave_swarm()).unwrap();
+    assert!(!m.links().iter().any(|l| l.starts_with("shoal")));
 }

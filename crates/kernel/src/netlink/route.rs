@@ -21,6 +21,7 @@ const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
+const RTN_UNREACHABLE: u8 = 7;
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
 const NUD_PERMANENT: u16 = 0x80;
@@ -159,6 +160,29 @@ impl Netlink {
     /// When the kernel refuses the dump.
     pub fn routes(&self) -> Result<Vec<Route>> {
         self.dump("routes", || dump_request(RTM_GETROUTE, &[0; 12]), parse)
+    }
+
+    /// Undoes [`Self::add_unreachable`]; fine if it is gone.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn del_unreachable(&self, dst: IpAddr, prefix: u8, metric: u32) -> Result<()> {
+        let fixed = [family(dst), prefix, 0, 0, RT_TABLE_MAIN, 0, RT_SCOPE_UNIVERSE, RTN_UNREACHABLE, 0, 0, 0, 0];
+        let mut m = Message::new(RTM_DELROUTE, 0, &fixed);
+        m.attr(RTA_DST, &octets(dst)).u32(RTA_PRIORITY, metric);
+        self.ask_unless("remove unreachable route", &format!("{dst}/{prefix}"), m, &[libc::ESRCH])
+    }
+
+    /// Answers "unreachable" for a block, unless a route with a smaller metric leads there. Fine if it is so already.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn add_unreachable(&self, dst: IpAddr, prefix: u8, metric: u32) -> Result<()> {
+        let fixed =
+            [family(dst), prefix, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_UNIVERSE, RTN_UNREACHABLE, 0, 0, 0, 0];
+        let mut m = Message::new(RTM_NEWROUTE, CREATE_OR_REPLACE, &fixed);
+        m.attr(RTA_DST, &octets(dst)).u32(RTA_PRIORITY, metric);
+        self.ask("add unreachable route", &format!("{dst}/{prefix}"), m)
     }
 
     /// Adds a route, or replaces the one with the same destination and metric.

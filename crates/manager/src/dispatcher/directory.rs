@@ -110,7 +110,8 @@ impl Picture {
             let n = tables.node(id)?;
             let hostname = n.description.as_ref().map(|d| d.hostname.clone()).unwrap_or_default();
             let alive = id == node || n.status.state == NodeState::Ready && !masked.contains(id);
-            Some((id.clone(), PeerView { hostname, addr: n.data_path_addr?, alive }))
+            let encryption_key = n.description.as_ref().and_then(|d| d.encryption_key);
+            Some((id.clone(), PeerView { hostname, addr: n.data_path_addr?, alive, encryption_key }))
         });
         let peers = peers.collect();
         let data_path_port = tables.cluster().map_or(4789, |c| c.data_path_port);

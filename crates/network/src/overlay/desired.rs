@@ -23,6 +23,8 @@ pub struct LocalState {
     pub addresses: BTreeSet<IpAddr>,
     /// MTU of overlay interfaces.
     pub mtu: u32,
+    /// Whether this node can carry encrypted networks.
+    pub seals: bool,
 }
 
 /// The packet road by the directory.
@@ -39,8 +41,10 @@ pub fn desired(directory: &Directory, local: &LocalState) -> Desired {
         ..Desired::default()
     };
     for (id, view) in &directory.networks {
-        // Never silently in clear: an encrypted network reaches no other node until tunnels can be encrypted.
-        let scope = Scope { directory, local, id, view, carried: !view.attrs.encrypted };
+        let scope = Scope { directory, local, id, view };
+        if view.attrs.encrypted {
+            d.sealed.insert(view.attrs.vni);
+        }
         scope.endpoints(&mut d);
         scope.services(&mut d);
         if view.attrs.ingress {
@@ -63,7 +67,6 @@ struct Scope<'a> {
     local: &'a LocalState,
     id: &'a NetworkId,
     view: &'a NetworkView,
-    carried: bool,
 }
 
 impl Scope<'_> {
@@ -72,8 +75,13 @@ impl Scope<'_> {
     }
 
     fn remote(&self, node: &NodeId) -> Option<Endpoint> {
-        let peer = self.directory.peers.get(node).filter(|p| p.alive && self.carried)?;
-        Some(Endpoint::Remote { node: underlay(peer.addr)? })
+        let peer = self.directory.peers.get(node).filter(|p| p.alive)?;
+        let node = underlay(peer.addr)?;
+        if !self.view.attrs.encrypted {
+            return Some(Endpoint::Remote { node });
+        }
+        // Never silently in clear: without a key on both sides, the other node is not there.
+        (self.local.seals && peer.encryption_key.is_some()).then_some(Endpoint::Sealed { node })
     }
 
     fn endpoints(&self, d: &mut Desired) {

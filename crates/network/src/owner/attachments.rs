@@ -244,8 +244,9 @@ impl Owner {
 
     fn connect_overlay(&mut self, container: &str, wish: &OverlayAttach) -> Result<EndpointInfo, NetworkError> {
         self.check_not_connected(container, wish.network.as_str(), &wish.attrs.name)?;
-        if wish.attrs.encrypted {
-            return Err(Refusal::unimplemented("encrypted overlay networks are not supported by this node").into());
+        if wish.attrs.encrypted && self.identity.is_none() {
+            let text = "encrypted overlay networks need /dev/net/tun, which this node does not have";
+            return Err(Refusal::unimplemented(text).into());
         }
         if self.sandbox(container)?.spec.kind != SandboxKind::Own {
             let text = "container sharing network namespace with another container or host cannot be connected to any other network";

@@ -13,6 +13,7 @@ use crate::error::{NetworkError, chain};
 use crate::firewall;
 use crate::handle::{Config, Shown, VerifyReport};
 use crate::local::{BRIDGE, GWBRIDGE, LocalNetwork};
+use crate::overlay::seal::Identity;
 use crate::ports::Ports;
 use crate::relay::Relay;
 use crate::sandbox::SandboxKind;
@@ -33,6 +34,8 @@ pub(crate) struct Owner {
     saved: Saved,
     netlink: Netlink,
     nft: Nft,
+    /// Our end of encrypted tunnels.
+    identity: Option<Identity>,
     /// Whose interfaces are ours.
     mark: Mark,
     /// Name of our nftables tables: one daemon's is not another's.
@@ -51,6 +54,7 @@ impl Owner {
     /// Takes over what an earlier run left, and makes what is missing.
     pub(crate) fn open(
         config: Config,
+        identity: Option<Identity>,
         shown: Arc<ArcSwap<Shown>>,
         runtime: tokio::runtime::Handle,
     ) -> Result<Self, NetworkError> {
@@ -67,6 +71,7 @@ impl Owner {
             tables: None,
             ports: Ports::default(),
             swarm: None,
+            identity,
             mark: Mark::new(&config.data_dir),
             config,
             store,

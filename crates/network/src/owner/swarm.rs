@@ -3,6 +3,7 @@ use super::{Owner, is_attachment_name};
 use crate::error::{NetworkError, chain};
 use crate::overlay::desired::{LocalState, desired};
 use crate::overlay::ingress::{self, Ingress};
+use crate::overlay::seal::{self, Seal};
 use crate::store::Membership;
 use datapath::{Config as RoadConfig, Datapath};
 use kernel::netlink::{Link, Mark};
@@ -22,6 +23,7 @@ pub(super) struct Swarm {
     pub(super) membership: Membership,
     pub(super) road: Datapath,
     ingress: Option<Ingress>,
+    seal: Option<Seal>,
     /// Interfaces on which published ports are served.
     uplinks: BTreeSet<u32>,
     addresses: BTreeSet<IpAddr>,
@@ -69,6 +71,7 @@ impl Owner {
             membership,
             road,
             ingress: None,
+            seal: None,
             uplinks: BTreeSet::new(),
             addresses: BTreeSet::new(),
             mtu: UNDERLAY_MTU - OVERHEAD,
@@ -165,6 +168,7 @@ impl Owner {
             attached,
             addresses: swarm.addresses.clone(),
             mtu: swarm.mtu,
+            seals: swarm.seal.is_some(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Owner {
 
     fn reapply_to(&mut self, swarm: &mut Swarm) -> Result<(), NetworkError> {
         self.seat(swarm)?;
+        self.seal(swarm);
         let links = self.netlink.links()?.into_iter().map(|l| (l.name, l.index)).collect();
         let state = self.local_state(swarm, &links);
         swarm.road.apply(&desired(&self.directory, &state))?;
@@ -207,6 +212,30 @@ impl Owner {
                 Ingress::open(&self.netlink, &mut swarm.road, &self.config.exec_dir, &self.mark, id, view, &node, mtu)?;
         }
         Ok(())
+    }
+
+    /// Opens the encrypted ways once there is a network that needs them, and tells them the peers' keys.
+    fn seal(&self, swarm: &mut Swarm) {
+        if !self.directory.networks.values().any(|n| n.attrs.encrypted) {
+            return;
+        }
+        let IpAddr::V4(own) = swarm.membership.addr else { return };
+        if swarm.seal.is_none()
+            && let Some(identity) = &self.identity
+        {
+            let (port, mtu) = (swarm.membership.port, swarm.mtu + OVERHEAD);
+            match Seal::open(&self.netlink, &self.mark, identity, own, port, mtu) {
+                Ok(seal) => swarm.seal = Some(seal),
+                Err(e) => tracing::error!(error = chain(&e), "encrypted networks do not reach other nodes"),
+            }
+        }
+        let Some(seal) = &mut swarm.seal else { return };
+        let peers = self.directory.peers.iter().filter(|(id, _)| **id != swarm.membership.node);
+        let keyed = peers.filter_map(|(_, p)| match p.addr {
+            IpAddr::V4(addr) => Some((addr, p.encryption_key?)),
+            IpAddr::V6(_) => None,
+        });
+        seal.set_peers(keyed.collect());
     }
 
     pub(super) fn verify_swarm(&mut self) -> Result<u64, NetworkError> {
@@ -239,6 +268,7 @@ impl Owner {
             None => {
                 failed
                     .extend(Datapath::remove_leftovers(&self.config.pin_dir, &self.mark).err().map(NetworkError::from));
+                failed.extend(seal::remove_leftovers(&self.netlink, &self.mark).err());
                 failed.extend(ingress::remove_leftovers(&self.netlink, &self.config.exec_dir, &self.mark).err());
             }
         }
@@ -249,10 +279,14 @@ impl Owner {
     }
 
     fn close_road(&self, swarm: Swarm) -> Result<(), NetworkError> {
-        let Swarm { mut road, ingress, .. } = swarm;
+        let Swarm { mut road, ingress, seal, .. } = swarm;
+        let sealed = match seal {
+            Some(seal) => seal.close(&self.netlink, &self.mark),
+            None => seal::remove_leftovers(&self.netlink, &self.mark),
+        };
         let seat = ingress.map_or(Ok(()), |i| i.close(&self.netlink, &mut road));
         road.close_and_remove()?;
-        seat
+        seat.and(sealed)
     }
 
     pub(crate) fn live_connections(&mut self, task: &TaskId) -> usize {
@@ -272,7 +306,8 @@ impl Owner {
 
     pub(super) fn overlay_mtu(&self, attrs: &NetworkAttrs) -> Result<u32, NetworkError> {
         let swarm = self.swarm.as_ref().ok_or_else(|| Refusal::unavailable("This node is not part of a swarm"))?;
-        Ok(attrs.mtu.unwrap_or(swarm.mtu))
+        let own = swarm.mtu.saturating_sub(if attrs.encrypted { seal::OVERHEAD } else { 0 });
+        Ok(attrs.mtu.unwrap_or(own))
     }
 
     pub(crate) fn overlay_mtu_of(&mut self, network: &NetworkId) -> Result<u32, NetworkError> {

@@ -27,7 +27,7 @@ fn ip(text: &str) -> IpAddr {
 fn directory() -> Directory {
     let mut d = Directory { revision: 7, ..Directory::default() };
     for n in [1, 2] {
-        let peer = PeerView { hostname: format!("node{n}"), addr: ip("192.0.2.1"), alive: true };
+        let peer = PeerView { hostname: format!("node{n}"), addr: ip("192.0.2.1"), alive: true, encryption_key: None };
         d.peers.insert(id(n), peer);
     }
     let mut shop = network("shop_net", "10.0.1.0/24");

@@ -20,7 +20,7 @@ fn sample(ingress: bool) -> (Directory, LocalState, ServiceId, NetworkId) {
     let service = ServiceId::from_random([40; 17]);
     let network = NetworkId::from_random([50; 17]);
     let peer =
-        |n: u8| (node(n), PeerView { hostname: format!("n{n}"), addr: ip(&format!("192.168.0.{n}")), alive: true });
+        |n: u8| (node(n), PeerView { hostname: format!("n{n}"), addr: ip(&format!("192.168.0.{n}")), alive: true, encryption_key: None });
     let ports = vec![
         model::directory::MeshPort { protocol: Protocol::Tcp, published: 4000, target: 8080, host_ip: None },
         model::directory::MeshPort { protocol: Protocol::Sctp, published: 4000, target: 8080, host_ip: None },
@@ -73,6 +73,7 @@ fn sample(ingress: bool) -> (Directory, LocalState, ServiceId, NetworkId) {
         attached: [((network.clone(), ip("10.0.1.3")), (9, [2, 0, 0, 0, 0, 3]))].into(),
         addresses: [ip("192.168.0.1")].into(),
         mtu: 1450,
+        seals: false,
     };
     (directory, local, service, network)
 }
@@ -142,11 +143,21 @@ fn the_mesh_is_the_ingress_networks_alone() {
 
 #[test]
 fn an_encrypted_network_never_leaves_in_clear() {
-    let (mut directory, local, _, network) = sample(false);
+    let (mut directory, mut local, _, network) = sample(false);
     directory.networks.get_mut(&network).unwrap().attrs.encrypted = true;
+    let far = |d: &Desired| -> BTreeSet<Endpoint> {
+        let all = d.endpoints.values().copied();
+        all.filter(|e| matches!(e, Endpoint::Remote { .. } | Endpoint::Sealed { .. })).collect()
+    };
+    let alone = desired(&directory, &local);
+    assert!(far(&alone).is_empty() && alone.sealed.contains(&4097));
+    assert_eq!(alone.services[&(4097, ip("10.0.1.2"))].backends.len(), 1);
+    local.seals = true;
+    assert!(far(&desired(&directory, &local)).is_empty(), "nobody else has a key");
+    directory.peers.get_mut(&node(3)).unwrap().encryption_key = Some([3; 32]);
     let d = desired(&directory, &local);
-    assert!(!d.endpoints.values().any(|e| matches!(e, Endpoint::Remote { .. })));
-    assert_eq!(d.services[&(4097, ip("10.0.1.2"))].backends.len(), 1);
+    assert_eq!(far(&d), [Endpoint::Sealed { node: Ipv4Addr::new(192, 168, 0, 3) }].into());
+    assert_eq!(d.services[&(4097, ip("10.0.1.2"))].backends.len(), 2);
 }
 
 #[test]

@@ -221,7 +221,8 @@ impl Membership {
         let (networks, seen) = (engine.networks.clone(), routes.clone());
         tokio::spawn(async move { *seen.write() = networks.routes().await });
         let settings = engine.settings.clone();
-        let describe = move || describe(&settings, &credentials, routes.read().clone());
+        let key = engine.networks.encryption_key();
+        let describe = move || describe(&settings, &credentials, routes.read().clone(), key);
         let agent = Agent::new(AgentConfig {
             executor: executor.clone(),
             directory: Arc::new(Sink(engine.networks.clone())),

@@ -87,7 +87,7 @@ impl Puller for Registry {
     }
 }
 
-pub(super) fn describe(settings: &Settings, credentials: &Credentials, routes: Vec<Subnet>) -> NodeDescription {
+pub(super) fn describe(settings: &Settings, credentials: &Credentials, routes: Vec<Subnet>, key: Option<[u8; 32]>) -> NodeDescription {
     let words = |typ: &str, names: &[&str]| names.iter().map(|n| (typ.to_owned(), (*n).to_owned())).collect::<Vec<_>>();
     let mut plugins = words("Network", &["bridge", "host", "null", "overlay"]);
     plugins.extend(words("Volume", &["local"]));
@@ -106,6 +106,7 @@ pub(super) fn describe(settings: &Settings, credentials: &Credentials, routes: V
         engine_labels: labels.collect(),
         plugins,
         routes,
+        encryption_key: key,
         ..trust(credentials)
     }
 }
