@@ -63,9 +63,7 @@ mod reconcile;
 mod road;
 
 pub use counters::{Counters, FlowEvent};
-pub use desired::{
-    Backend, BackendState, Desired, Endpoint, MeshPort, Policy, SEALED_BLOCK, Service, sealed_address,
-};
+pub use desired::{Backend, BackendState, Desired, Endpoint, MeshPort, Policy, SEALED_BLOCK, Service, sealed_address};
 pub use device::{TUNNEL_DEVICE, is_tunnel};
 pub use error::DatapathError;
 pub use flows::{FlowInfo, Origin};

@@ -128,8 +128,7 @@ impl Ledger {
     /// Writes what differs; the number of differences.
     pub fn apply(&mut self, maps: &mut Maps, desired: &Desired) -> Result<u64, DatapathError> {
         let mut changes = 0;
-        let endpoints: BTreeMap<Place, Endpoint> =
-            desired
+        let endpoints: BTreeMap<Place, Endpoint> = desired
             .endpoints
             .iter()
             .map(|((vni, addr), e)| (place(*vni, *addr), endpoint(*e, desired.sealed.contains(vni))))

@@ -372,7 +372,8 @@ fn captured(s: &Scene, n: u8, f: impl FnOnce()) -> Vec<u8> {
     let mut tcpdump = s.switch.ns.run(start).unwrap();
     // It listens once a ping of ours is in the file.
     eventually("the capture runs", || {
-        let ping = || std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output().unwrap();
+        let ping =
+            || std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output().unwrap();
         s.switch.ns.run(ping).unwrap();
         std::fs::metadata(&file).is_ok_and(|m| m.len() > 100)
     });
@@ -380,7 +381,11 @@ fn captured(s: &Scene, n: u8, f: impl FnOnce()) -> Vec<u8> {
     let before = std::fs::metadata(&file).unwrap().len();
     // The last packets are in once one that came after them is.
     eventually("the capture is complete", || {
-        s.switch.ns.run(|| std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output()).unwrap().unwrap();
+        s.switch
+            .ns
+            .run(|| std::process::Command::new("ping").args(["-c1", "-W1", &format!("10.88.0.{n}")]).output())
+            .unwrap()
+            .unwrap();
         std::fs::metadata(&file).unwrap().len() > before
     });
     tcpdump.kill().unwrap();

@@ -99,6 +99,9 @@ fn check(spec: &NetworkSpec) -> Result<(), Refusal> {
     if spec.ingress && spec.attachable {
         return Err(invalid("ingress network cannot be attachable"));
     }
+    if spec.ingress && spec.options.get("encrypted").is_some_and(|v| v != "false") {
+        return Err(invalid("ingress network cannot be encrypted: leave out --opt encrypted"));
+    }
     Ok(())
 }
 

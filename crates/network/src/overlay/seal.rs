@@ -95,8 +95,13 @@ impl Seal {
         if !netlink.addresses()?.iter().any(|a| a.index == link.index && a.addr == address) {
             netlink.add_address(link.index, address, 128)?;
         }
-        let route =
-            Route { dst: (SEALED_BLOCK.into(), PREFIX), gateway: None, index: Some(link.index), metric: None, source: None };
+        let route = Route {
+            dst: (SEALED_BLOCK.into(), PREFIX),
+            gateway: None,
+            index: Some(link.index),
+            metric: None,
+            source: None,
+        };
         netlink.add_route(&route)?;
         let (peers, told) = mpsc::unbounded_channel();
         let secret = identity.secret.clone();
@@ -110,7 +115,9 @@ impl Seal {
                     #[allow(deprecated)]
                     let ends = AsyncFd::new(device).and_then(|d| Ok((d, tokio::net::UdpSocket::from_std(socket)?)));
                     match ends {
-                        Ok((device, socket)) => Ways { device, socket, secret, port, own, all: BTreeMap::new() }.run(told).await,
+                        Ok((device, socket)) => {
+                            Ways { device, socket, secret, port, own, all: BTreeMap::new() }.run(told).await
+                        }
                         Err(error) => tracing::error!(%error, "encrypted networks carry nothing"),
                     }
                 });
@@ -220,7 +227,10 @@ impl Ways {
                 TunnResult::WriteToTunnelV6(packet, _) => {
                     if ends(packet) == Some((peer, self.own)) {
                         let packet = &*packet;
-                        let _ = self.device.async_io(tokio::io::Interest::WRITABLE, |_| (&*self.device.get_ref()).write(packet)).await;
+                        let _ = self
+                            .device
+                            .async_io(tokio::io::Interest::WRITABLE, |_| (&*self.device.get_ref()).write(packet))
+                            .await;
                     }
                     return;
                 }

@@ -19,8 +19,17 @@ fn endpoint(service: &ServiceId, n: u8, addr: &str, state: EndpointState) -> (Ta
 fn sample(ingress: bool) -> (Directory, LocalState, ServiceId, NetworkId) {
     let service = ServiceId::from_random([40; 17]);
     let network = NetworkId::from_random([50; 17]);
-    let peer =
-        |n: u8| (node(n), PeerView { hostname: format!("n{n}"), addr: ip(&format!("192.168.0.{n}")), alive: true, encryption_key: None });
+    let peer = |n: u8| {
+        (
+            node(n),
+            PeerView {
+                hostname: format!("n{n}"),
+                addr: ip(&format!("192.168.0.{n}")),
+                alive: true,
+                encryption_key: None,
+            },
+        )
+    };
     let ports = vec![
         model::directory::MeshPort { protocol: Protocol::Tcp, published: 4000, target: 8080, host_ip: None },
         model::directory::MeshPort { protocol: Protocol::Sctp, published: 4000, target: 8080, host_ip: None },

@@ -87,7 +87,12 @@ impl Puller for Registry {
     }
 }
 
-pub(super) fn describe(settings: &Settings, credentials: &Credentials, routes: Vec<Subnet>, key: Option<[u8; 32]>) -> NodeDescription {
+pub(super) fn describe(
+    settings: &Settings,
+    credentials: &Credentials,
+    routes: Vec<Subnet>,
+    key: Option<[u8; 32]>,
+) -> NodeDescription {
     let words = |typ: &str, names: &[&str]| names.iter().map(|n| (typ.to_owned(), (*n).to_owned())).collect::<Vec<_>>();
     let mut plugins = words("Network", &["bridge", "host", "null", "overlay"]);
     plugins.extend(words("Volume", &["local"]));
