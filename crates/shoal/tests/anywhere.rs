@@ -291,7 +291,7 @@ fn plain_containers_of_any_node_meet_on_an_overlay() {
         let said = lab.say(OTHER, "docker exec cc ping -c 1 -W 1 again");
         if said.ok { Ok(()) } else { Err(format!("{said:?}")) }
     });
-    lab.refused(BOSS, "docker network rm talk", "active endpoints");
+    lab.refused(BOSS, "docker network rm talk", "is in use by task");
     for (machine, container) in [(BOSS, "aa"), (HOME, "bb"), (OTHER, "cc")] {
         lab.on(machine, &format!("docker rm -f {container}"));
     }
