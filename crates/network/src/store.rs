@@ -46,9 +46,17 @@ impl Store {
         Ok(Self { dir: dir.to_owned() })
     }
 
-    /// What was saved, or nothing.
+    /// What was saved, or nothing. A damaged file is set aside: it costs the networks that it held, not the daemon.
     pub fn load(&self) -> Result<Saved, NetworkError> {
-        Ok(self.read("networks.json")?.unwrap_or_default())
+        match self.read("networks.json") {
+            Err(NetworkError::Damaged { path, source }) => {
+                let aside = path.with_extension("json.damaged");
+                std::fs::rename(&path, &aside).map_err(|source| NetworkError::File { path, source })?;
+                tracing::error!(error = %source, kept = %aside.display(), "the networks cannot be read: their names and subnets are lost");
+                Ok(Saved::default())
+            }
+            read => Ok(read?.unwrap_or_default()),
+        }
     }
 
     /// Saves.
@@ -95,5 +103,22 @@ impl Store {
             std::fs::rename(&fresh, &path)
         };
         put().map_err(|source| NetworkError::File { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_file_is_set_aside_and_costs_only_what_it_held() {
+        let dir = std::env::temp_dir().join(format!("shoal-network-store-{}", std::process::id()));
+        let store = Store::open(&dir).unwrap();
+        std::fs::write(dir.join("networks.json"), b"{\"networks\":").unwrap();
+        assert!(store.load().unwrap().networks.is_empty());
+        assert_eq!(std::fs::read(dir.join("networks.json.damaged")).unwrap(), b"{\"networks\":");
+        store.save(&Saved::default()).unwrap();
+        assert!(store.load().is_ok());
+        std::fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -2,18 +2,23 @@
 use super::prune_query;
 use crate::app::{App, Here};
 use crate::backend::{BuildQuery, ImportQuery, ListImages, ProgressStream, PullQuery};
-use crate::http::{Failure, Params, Reply, answer, body, json};
+use crate::http::{ApiVersion, Failure, Params, Reply, answer, body, json};
 use crate::lookup::glob;
 use axum::Router;
 use axum::extract::{Path, Request, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use http::HeaderMap;
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use wire::Refusal;
 use wire::engine::image::{AuthConfig, ImageSummary};
 use wire::engine::shape::decode_base64;
 use wire::engine::{Filters, lenient};
+
+/// The first version whose clients do not want an image's size under a second name.
+const VIRTUAL_SIZE_UNTIL: ApiVersion = ApiVersion(44);
 
 pub fn router() -> Router<App> {
     Router::new()
@@ -49,14 +54,32 @@ fn progress(stream: ProgressStream) -> Reply {
     answer::lines(stream)
 }
 
-async fn list(State(app): Here, p: Params) -> Reply {
+async fn list(State(app): Here, version: ApiVersion, p: Params) -> Reply {
     let mut filters = p.filters(&["before", "dangling", "label", "label!", "reference", "since", "until"])?;
     // `?filter=name` of very old clients.
     if let Some(name) = p.get("filter").filter(|n| !n.is_empty()) {
         filters.add("reference", name);
     }
     let how = ListImages { all: p.flag("all"), shared_size: p.flag("shared-size") };
-    json(&chosen(&filters, app.images.list(how).await?)?)
+    shown(&chosen(&filters, app.images.list(how).await?)?, version)
+}
+
+/// In the order of the fields that clients print, where nothing has to be added.
+fn shown<T: Serialize>(images: &T, version: ApiVersion) -> Reply {
+    if version < VIRTUAL_SIZE_UNTIL { json(&with_virtual_size(images, version)) } else { json(images) }
+}
+
+/// Images as clients before 1.44 know them: with their size under a second name.
+pub(super) fn with_virtual_size<T: Serialize>(images: &T, version: ApiVersion) -> Value {
+    let mut shown = serde_json::to_value(images).unwrap_or_default();
+    if version < VIRTUAL_SIZE_UNTIL {
+        let add = |image: &mut Value| image["VirtualSize"] = image["Size"].clone();
+        match &mut shown {
+            Value::Array(all) => all.iter_mut().for_each(add),
+            one => add(one),
+        }
+    }
+    shown
 }
 
 fn chosen(f: &Filters, mut images: Vec<ImageSummary>) -> Result<Vec<ImageSummary>, Failure> {
@@ -180,10 +203,10 @@ async fn search(State(app): Here, p: Params) -> Reply {
     json(&found)
 }
 
-async fn get_one(State(app): Here, Path(rest): Path<String>) -> Reply {
+async fn get_one(State(app): Here, Path(rest): Path<String>, version: ApiVersion) -> Reply {
     let (name, verb) = split(&rest)?;
     match verb {
-        "json" => json(&app.images.inspect(name).await?),
+        "json" => shown(&app.images.inspect(name).await?, version),
         "history" => json(&app.images.history(name).await?),
         "get" => answer::bytes(app.images.save(vec![name.to_owned()]).await?, "application/x-tar"),
         _ => Err(page_not_found()),

@@ -2,6 +2,7 @@
 mod config;
 mod container;
 mod diagnosis;
+mod disk_usage;
 mod exec;
 mod image;
 mod network;

@@ -1,7 +1,8 @@
 //! The engine itself: ping, version, info, events, disk usage, credentials.
+use super::disk_usage;
 use crate::app::{App, Here};
 use crate::backend::{DiskUsageQuery, EventFeed, SwarmRole};
-use crate::http::{Params, Reply, answer, body, json, time};
+use crate::http::{ApiVersion, Params, Reply, answer, body, json, time};
 use crate::lookup::matches;
 use axum::Router;
 use axum::body::Body;
@@ -21,7 +22,7 @@ pub fn router() -> Router<App> {
         .route("/version", get(version))
         .route("/info", get(info))
         .route("/events", get(events))
-        .route("/system/df", get(disk_usage))
+        .route("/system/df", get(usage))
         .route("/auth", post(authenticate))
         .route("/metrics", get(metrics))
 }
@@ -62,22 +63,24 @@ async fn metrics(State(app): Here) -> Reply {
     Ok(r)
 }
 
-async fn disk_usage(State(app): Here, p: Params) -> Reply {
+async fn usage(State(app): Here, version: ApiVersion, p: Params) -> Reply {
     let types = p.all("type");
     let mut what = DiskUsageQuery::default();
+    let mut build_cache = types.is_empty();
     for t in &types {
         match t.as_str() {
             "container" => what.containers = true,
             "image" => what.images = true,
             "volume" => what.volumes = true,
-            "build-cache" => {}
+            "build-cache" => build_cache = true,
             other => return Err(Refusal::invalid(format!("unknown object type: {other}")).into()),
         }
     }
     if types.is_empty() {
         what = DiskUsageQuery { containers: true, images: true, volumes: true };
     }
-    json(&app.system.disk_usage(what).await?)
+    let usage = app.system.disk_usage(what).await?;
+    json(&disk_usage::shaped(&usage, &what, build_cache, version, p.flag("verbose")))
 }
 
 async fn authenticate(State(app): Here, request: Request) -> Reply {

@@ -129,6 +129,11 @@ fn from_mount(m: &wire::engine::mount::Mount) -> Result<Wish, Refusal> {
                 }
                 wish.create_source = o.create_mountpoint;
                 wish.record.non_recursive = o.non_recursive;
+                if o.read_only_force_recursive {
+                    return Err(Refusal::unimplemented(
+                        "ReadOnlyForceRecursive (bind-recursive=readonly) is not supported by this engine: mounts below a read-only one keep their own mode",
+                    ));
+                }
             }
             wish
         }

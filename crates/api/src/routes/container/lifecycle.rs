@@ -53,8 +53,15 @@ fn valid_name(name: &str) -> bool {
 }
 
 pub(super) async fn start(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
+    if !p.text("checkpoint").is_empty() {
+        return checkpoint().await;
+    }
     app.containers.start(&id, p.text("detachKeys")).await?;
     no_content()
+}
+
+pub(super) async fn checkpoint() -> Reply {
+    Err(Refusal::unimplemented("checkpoints are not supported: start the container anew, or commit it").into())
 }
 
 fn stop_query(p: &Params) -> Result<StopQuery, Failure> {

@@ -6,7 +6,7 @@ mod streams;
 
 use crate::app::App;
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 
 pub(super) use lifecycle::{prune_query, size};
 
@@ -35,6 +35,8 @@ pub fn router() -> Router<App> {
         .route("/containers/{id}/stats", get(streams::stats))
         .route("/containers/{id}/export", get(archive::export))
         .route("/containers/{id}/archive", get(archive::get).head(archive::head).put(archive::put))
+        .route("/containers/{id}/checkpoints", any(lifecycle::checkpoint))
+        .route("/containers/{id}/checkpoints/{checkpoint}", any(lifecycle::checkpoint))
         // A legacy link below a container's name (`/web/db`).
         .route("/containers/{id}/{link}", delete(lifecycle::remove_link))
         .route("/commit", post(lifecycle::commit))
