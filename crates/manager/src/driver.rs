@@ -116,7 +116,7 @@ async fn round(store: &Store, memory: &mut PlannerMemory) -> Round {
             Ok((false, _)) => {}
             Err(UpdateError::Refused(e)) => {
                 tracing::error!("the tables refused a plan: {e}");
-                return Round::Failed;
+                memory.plan_refused(&e.to_string());
             }
             Err(UpdateError::NotLeader(_) | UpdateError::Stopped(_)) => return Round::Deposed,
             Err(UpdateError::Declined(never)) => match never {},

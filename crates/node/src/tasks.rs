@@ -5,7 +5,9 @@ use crate::containers::life::Until;
 use crate::containers::record::Status;
 use crate::containers::{Containers, CreateRequest, Managed, ManagedFile, OverlayWish};
 use async_trait::async_trait;
-use model::{ContainerSpec, Directory, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId};
+use model::{
+    ContainerSpec, Directory, GenericResource, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -205,7 +207,8 @@ fn body_of(
         ("com.docker.swarm.service.name", task.service_name.clone()),
     ];
     labels.extend(own.map(|(k, v)| (k.to_owned(), v)));
-    let env = spec.env.iter().map(|e| expand(e)).collect::<Result<Vec<_>, _>>()?;
+    let mut env = spec.env.iter().map(|e| expand(e)).collect::<Result<Vec<_>, _>>()?;
+    env.extend(generic_env(&task.generic));
     let config = ContainerConfig {
         image: spec.image.clone(),
         hostname: expand(&spec.hostname)?,
@@ -295,6 +298,19 @@ fn body_of(
         ..HostConfig::default()
     };
     Ok(ContainerCreateBody { config, host_config, networking_config: NetworkingConfig::default() })
+}
+
+/// What the scheduler gave the task, in Docker's form: `DOCKER_RESOURCE_GPU=a,b` or `=2`.
+fn generic_env(given: &[GenericResource]) -> Vec<String> {
+    let mut values: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+    for resource in given {
+        let (kind, value) = match resource {
+            GenericResource::Named { kind, value } => (kind, value.clone()),
+            GenericResource::Discrete { kind, value } => (kind, value.to_string()),
+        };
+        values.entry(kind.to_uppercase()).or_default().push(value);
+    }
+    values.into_iter().map(|(kind, values)| format!("DOCKER_RESOURCE_{kind}={}", values.join(","))).collect()
 }
 
 fn health(h: &model::HealthConfig) -> HealthConfig {

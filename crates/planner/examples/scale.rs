@@ -1,5 +1,5 @@
 //! How long the leader thinks about a hundred thousand tasks on a thousand nodes:
-//! `cargo run --release -p planner --example scale` (or `cargo xtask scale`).
+//! `cargo run --release -p planner --example scale`.
 #[path = "../tests/fixture/mod.rs"]
 #[allow(missing_docs)]
 mod fixture;

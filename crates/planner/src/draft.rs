@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub(crate) struct Draft<'a> {
     pub tables: &'a Tables,
     pub now: Timestamp,
+    /// So many actions are enough.
+    pub limit: usize,
     random: &'a mut dyn Random,
     tasks: BTreeMap<TaskId, Option<Arc<Task>>>,
     services: BTreeMap<ServiceId, Arc<Service>>,
@@ -31,6 +33,7 @@ impl<'a> Draft<'a> {
         Self {
             tables,
             now,
+            limit: crate::ACTIONS_MAX,
             random,
             tasks: BTreeMap::new(),
             services: BTreeMap::new(),
@@ -48,7 +51,7 @@ impl<'a> Draft<'a> {
 
     /// Whether further decisions must wait for the next plan.
     pub fn is_full(&self) -> bool {
-        self.len() >= crate::ACTIONS_MAX
+        self.len() >= self.limit
     }
 
     pub fn fresh_task_id(&mut self) -> TaskId {

@@ -29,6 +29,7 @@ pub use update::is_up_to_date;
 
 use draft::Draft;
 use model::{StoreAction, Tables, Timestamp};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Where fresh ids and dice come from.
 pub trait Random {
@@ -50,18 +51,44 @@ pub struct Plan {
 /// How many actions one plan may hold before it stops taking further decisions (a decision is never split).
 pub const ACTIONS_MAX: usize = 200;
 
-/// Plans the next transaction.
+/// Plans the next transaction. A record at which this fails (a defect of ours, or a row that nobody could foresee) is
+/// left aside for a while, shows the reason, and stops nothing else.
 pub fn plan(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| plan_once(tables, now, &mut *random, &mut *memory))) {
+            Ok(plan) => return plan,
+            Err(panic) => match memory.quarantine.blame() {
+                Some(record) => {
+                    let words = panic.downcast_ref::<String>().map(String::as_str);
+                    let words = words.or(panic.downcast_ref::<&str>().copied()).unwrap_or("no reason is known");
+                    memory.quarantine.put(Some(tables), record, format!("the planner cannot handle it: {words}"));
+                    // It was left in the middle of something.
+                    memory.forget();
+                }
+                None => resume_unwind(panic),
+            },
+        }
+    }
+}
+
+fn plan_once(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
     memory.observe(tables, now);
     let mut draft = Draft::new(tables, now, random);
+    if memory.quarantine.is_careful() {
+        draft.limit = 1;
+    }
     allocate::networks::run(&mut draft, memory);
     orchestrate::run(&mut draft, memory);
     reap::loose_tasks(&mut draft, memory);
     allocate::tasks::run(&mut draft, memory);
     schedule::run(&mut draft, memory);
     allocate::nodes::run(&mut draft, memory);
+    memory.quarantine.work_on(None);
     memory.loads.revert();
     let actions = draft.into_actions();
+    let mut quarantine = std::mem::take(&mut memory.quarantine);
+    quarantine.planned(&actions, |action| memory.owner(action));
+    memory.quarantine = quarantine;
     memory.remember_plan(&actions);
     Plan { wake_at: memory.next_wake(), actions }
 }

@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use crate::orchestrate::slot::{Slot, SlotKey};
 use model::lease;
-use model::{DesiredState, NodeState, Service, ServiceId, Task, TaskState, Timestamp};
+use model::{DesiredState, NodeState, ObjectRef, Service, ServiceId, Task, TaskState, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +58,10 @@ pub(crate) fn loose_tasks(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
         && let Some(id) = memory.dirty_loose.pop_first()
     {
         let Some(task) = draft.task(&id).cloned() else { continue };
+        if memory.quarantine.why(&ObjectRef::Task(id.clone())).is_some() {
+            continue;
+        }
+        memory.quarantine.work_on(Some(ObjectRef::Task(id.clone())));
         if task.status.state.is_terminal() {
             draft.remove_task(&id);
         } else {

@@ -8,7 +8,7 @@
 use super::AllocationError;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
-use model::{IpamConfig, Network, NetworkSubnet, Subnet};
+use model::{IpamConfig, Network, NetworkSubnet, ObjectRef, Subnet};
 use std::net::{IpAddr, Ipv6Addr};
 
 /// The routing mesh's identifier.
@@ -24,6 +24,11 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
             continue;
         }
         let mut network = (**stored).clone();
+        if draft.is_full() || memory.quarantine.why(&ObjectRef::Network(id.clone())).is_some() {
+            memory.dirty_networks.insert(id);
+            continue;
+        }
+        memory.quarantine.work_on(Some(ObjectRef::Network(id.clone())));
         match allocate(draft, &mut network) {
             Ok(()) => draft.put_network(network),
             Err(e) => {

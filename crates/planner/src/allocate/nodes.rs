@@ -3,7 +3,7 @@
 use super::next_free;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
-use model::{NetworkId, Node, NodeAttachment, NodeId, NodeState};
+use model::{NetworkId, Node, NodeAttachment, NodeId, NodeState, ObjectRef};
 use std::collections::BTreeSet;
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
@@ -15,6 +15,10 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
         && let Some(id) = memory.dirty_nodes.pop_first()
     {
         let Some(stored) = draft.node(&id).cloned() else { continue };
+        if memory.quarantine.why(&ObjectRef::Node(id.clone())).is_some() {
+            continue;
+        }
+        memory.quarantine.work_on(Some(ObjectRef::Node(id.clone())));
         let mut node = (*stored).clone();
         let needed = needed(draft, memory, &node);
         node.attachments.retain(|a| needed.contains(&a.network));

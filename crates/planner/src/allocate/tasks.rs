@@ -2,7 +2,7 @@
 use super::next_free;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
-use model::{NetworkId, NetworkTarget, Task, TaskId, TaskNetwork, TaskState};
+use model::{NetworkId, NetworkTarget, ObjectRef, Task, TaskId, TaskNetwork, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
@@ -20,6 +20,14 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
             continue;
         }
         let mut next = (*task).clone();
+        let owner = task.service.clone().map_or_else(|| ObjectRef::Task(id.clone()), ObjectRef::Service);
+        if let Some(why) = memory.quarantine.why(&owner) {
+            next.status.err = why.to_owned();
+            memory.refuse(id);
+            draft.put_task(next);
+            continue;
+        }
+        memory.quarantine.work_on(Some(owner));
         match allocate(draft, memory, &mut next, &mut full) {
             Ok(()) => {
                 next.status.state = TaskState::Pending;

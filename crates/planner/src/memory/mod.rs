@@ -7,6 +7,7 @@
 //! ```
 //! A plan then looks at what is dirty and not at everything, so its cost follows the change, not the size of the swarm.
 mod observe;
+pub(crate) mod quarantine;
 pub(crate) mod roster;
 mod timers;
 
@@ -14,6 +15,7 @@ use crate::draft::Draft;
 use crate::orchestrate::slot::{Slot, SlotKey};
 use crate::schedule::load::Loads;
 use model::{NetworkId, Node, NodeId, Object, ObjectRef, Service, ServiceId, StoreAction, Task, TaskId, Timestamp};
+use quarantine::Quarantine;
 use roster::{Dirt, Roster};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -65,6 +67,7 @@ pub struct PlannerMemory {
     /// When tasks that were seen alive began to run, if they did.
     lives: BTreeMap<TaskId, Option<Timestamp>>,
     failures: BTreeMap<ServiceId, BTreeMap<NodeId, VecDeque<Timestamp>>>,
+    pub(crate) quarantine: Quarantine,
 }
 
 impl PlannerMemory {
@@ -200,7 +203,7 @@ impl PlannerMemory {
     }
 
     pub(crate) fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.next().into_iter().chain(self.loose_timers.next()).min()
+        [self.timers.next(), self.loose_timers.next(), self.quarantine.next()].into_iter().flatten().min()
     }
 
     /// Whether the task was refused and nothing has become free since.

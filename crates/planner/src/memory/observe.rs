@@ -22,6 +22,16 @@ impl PlannerMemory {
             self.mark_slots(&service, slot.into_iter().collect());
         }
         self.dirty_loose.extend(self.loose_timers.due(now));
+        for record in self.quarantine.release(tables, now) {
+            self.supply += 1;
+            match record {
+                ObjectRef::Service(id) => self.mark_service(&id),
+                ObjectRef::Network(id) => drop(self.dirty_networks.insert(id)),
+                ObjectRef::Node(id) => drop(self.dirty_nodes.insert(id)),
+                ObjectRef::Task(id) => drop(self.dirty_loose.insert(id)),
+                _ => {}
+            }
+        }
     }
 
     fn observe_all(&mut self, tables: &Tables, now: Timestamp) {

@@ -23,7 +23,7 @@ use crate::allocate;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use crate::{reap, update};
-use model::{DesiredState, Service, ServiceId, ServiceMode};
+use model::{DesiredState, ObjectRef, Service, ServiceId, ServiceMode, UpdateState, UpdateStatus};
 use restart::{is_finished, replace};
 use slot::SlotKey;
 use std::collections::BTreeSet;
@@ -32,9 +32,19 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
     while !draft.is_full()
         && let Some((id, slots)) = memory.take_dirty_service()
     {
+        if let Some(why) = memory.quarantine.why_service(&id) {
+            let why = format!("{ASIDE}{why}");
+            leave_aside(draft, &id, &why);
+            continue;
+        }
+        memory.quarantine.work_on(Some(ObjectRef::Service(id.clone())));
         match draft.service(&id).cloned() {
             Some(stored) => {
                 let mut service = (*stored).clone();
+                // It was left aside, and is tried again.
+                if service.update.as_ref().is_some_and(|u| u.message.starts_with(ASIDE)) {
+                    service.update = None;
+                }
                 allocate_service(draft, memory, &mut service);
                 one(draft, memory, &service, slots);
             }
@@ -49,6 +59,24 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
             memory.mark_slots(&id, BTreeSet::new());
         }
     }
+}
+
+/// How the reason begins that a service shows while it is left aside.
+const ASIDE: &str = "this service is left as it is for now: ";
+
+/// Shows why nothing happens.
+fn leave_aside(draft: &mut Draft<'_>, id: &ServiceId, why: &str) {
+    let Some(service) = draft.service(id).filter(|s| s.update.as_ref().is_none_or(|u| u.message != why)) else {
+        return;
+    };
+    let mut row = (**service).clone();
+    row.update = Some(UpdateStatus {
+        state: UpdateState::Paused,
+        started_at: draft.now,
+        completed_at: None,
+        message: why.to_owned(),
+    });
+    draft.put_service(row);
 }
 
 fn allocate_service(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &mut Service) {

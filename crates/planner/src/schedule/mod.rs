@@ -15,7 +15,7 @@ mod spread;
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use filter::{Requirements, refuse};
-use model::{Node, NodeId, ServiceId, Task, TaskState};
+use model::{Node, NodeId, ObjectRef, ServiceId, Task, TaskState};
 use refusal::Refusals;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,7 +40,13 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
             groups.entry(alike(task)).or_default().waiting.push(task.clone());
         }
     }
-    for ((_, _, node), tasks) in groups {
+    for ((service, _, node), tasks) in groups {
+        if let Some(why) = service.as_ref().and_then(|s| memory.quarantine.why_service(s)) {
+            let why = Reason { err: why.to_owned(), message: WAITING.to_owned() };
+            tasks.all(draft).for_each(|t| wait(draft, memory, &t, &why));
+            continue;
+        }
+        memory.quarantine.work_on(service.map(ObjectRef::Service));
         match node {
             Some(node) => tasks.all(draft).for_each(|t| preassigned(draft, memory, &t, &node)),
             None => group(draft, memory, tasks),
@@ -63,7 +69,7 @@ struct Group {
 impl Group {
     /// As many as the draft has room for.
     fn all(self, draft: &Draft<'_>) -> impl Iterator<Item = Arc<Task>> + use<> {
-        let room = crate::ACTIONS_MAX.saturating_sub(draft.len());
+        let room = draft.limit.saturating_sub(draft.len());
         self.made.into_iter().chain(self.waiting.into_iter().take(room))
     }
 }
@@ -86,7 +92,7 @@ fn group(draft: &mut Draft<'_>, memory: &mut PlannerMemory, tasks: Group) {
     let service = first.service.as_ref();
     let suspects = service.map(|s| memory.suspects(s, draft.now)).unwrap_or_default();
     if first.spec.placement.preferences.is_empty() && suspects.is_empty() {
-        let room = crate::ACTIONS_MAX.saturating_sub(draft.len());
+        let room = draft.limit.saturating_sub(draft.len());
         let wanted = tasks.made.len() + tasks.waiting.len().min(room);
         if let Some(nodes) = fresh_nodes(draft, memory, &requirements, service, wanted) {
             tasks.all(draft).zip(nodes).for_each(|(task, node)| assign(draft, memory, &task, &node));

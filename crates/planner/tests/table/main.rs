@@ -6,6 +6,7 @@ mod fixture;
 mod allocation;
 mod deadlines;
 mod global;
+mod isolation;
 mod jobs;
 mod leases;
 mod placement;

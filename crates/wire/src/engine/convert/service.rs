@@ -401,7 +401,7 @@ fn generic_in(g: &es::GenericResource) -> Result<model::GenericResource, Refusal
     }
 }
 
-fn generic_out(g: &model::GenericResource) -> es::GenericResource {
+pub(super) fn generic_out(g: &model::GenericResource) -> es::GenericResource {
     match g.clone() {
         model::GenericResource::Named { kind, value } => {
             es::GenericResource { named: Some(es::NamedResource { kind, value }), discrete: None }

@@ -1,6 +1,6 @@
 //! Tasks.
 use super::network::swarm_network_out;
-use super::service::{ports_out, task_spec_out};
+use super::service::{generic_out, ports_out, task_spec_out};
 use super::version;
 use crate::engine::swarm::ObjectVersion;
 use crate::engine::task as et;
@@ -51,7 +51,7 @@ pub fn task_out(t: &model::Task, network: &dyn Fn(&NetworkId) -> Option<Arc<mode
                 addresses: n.addresses.iter().map(|(a, p)| format!("{a}/{p}")).collect(),
             })
             .collect(),
-        generic_resources: vec![],
+        generic_resources: t.generic.iter().map(generic_out).collect(),
         job_iteration: t.job_iteration.map(|index| ObjectVersion { index }),
         volumes: None,
     }
