@@ -6,7 +6,7 @@ use serde_yaml_ng::Value;
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
+pub(crate) const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
 const DEPTH_MAX: usize = 16;
 
 /// Interpolates the sections of a file.
@@ -19,6 +19,17 @@ pub(crate) fn tree(source: &Source, mut tree: Value, env: Env<'_>) -> Result<Val
         }
     }
     Ok(tree)
+}
+
+/// Dollars as a further reading needs them.
+pub(crate) fn escape(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('$') => *text = text.replace('$', "$$"),
+        Value::Sequence(items) => items.iter_mut().for_each(escape),
+        Value::Mapping(map) => map.values_mut().for_each(escape),
+        Value::Tagged(tagged) => escape(&mut tagged.value),
+        _ => {}
+    }
 }
 
 fn walk(source: &Source, value: &mut Value, path: &str, env: Env<'_>) -> Result<(), ComposeError> {

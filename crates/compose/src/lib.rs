@@ -26,6 +26,7 @@ use model::{
     ConfigId, ConfigReference, ConfigSpec, FileTarget, Labels, NetworkAttachmentConfig, NetworkSpec, NetworkTarget,
     SecretId, SecretReference, SecretSpec, ServiceSpec,
 };
+use serde_yaml_ng::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -234,7 +235,7 @@ pub fn load(sources: &[Source], around: &Surroundings<'_>) -> Result<Stack, Comp
     Ok(stack)
 }
 
-/// The files merged into one and, if there is an environment, with their variables filled in; as YAML.
+/// The files merged into one and, if there is an environment, with their variables filled in; as YAML that can be read again.
 ///
 /// # Errors
 /// See [`ComposeError`].
@@ -251,7 +252,13 @@ pub fn config(sources: &[Source], env: Option<Environment<'_>>) -> Result<String
         files.push(tree);
     }
     merge::same_version(&files, sources)?;
-    serde_yaml_ng::to_string(&merge::all(files))
+    let mut whole = merge::all(files);
+    // What comes out can be deployed: it must say the same when it is read again.
+    if let (Some(_), Value::Mapping(sections)) = (env, &mut whole) {
+        let read = |key: &Value| key.as_str().is_some_and(|k| interpolate::SECTIONS.contains(&k));
+        sections.iter_mut().filter(|(key, _)| read(key)).for_each(|(_, value)| interpolate::escape(value));
+    }
+    serde_yaml_ng::to_string(&whole)
         .map_err(|e| ComposeError::Syntax { file: first.name.clone(), message: e.to_string() })
 }
 

@@ -147,3 +147,85 @@ impl ServerCertVerifier for Blind {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// A CA, and a certificate of it for 127.0.0.1.
+    fn certificates() -> (Pems, rustls::ServerConfig) {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::new(vec![]).unwrap();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_cert = ca.self_signed(&ca_key).unwrap();
+        let issuer = Issuer::new(ca, &ca_key);
+        let key = KeyPair::generate().unwrap();
+        let cert = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca_cert.der().clone()).unwrap();
+        let provider = Arc::new(ring::default_provider());
+        let clients = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(clients.build().unwrap())
+            .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::try_from(key.serialize_der()).unwrap())
+            .unwrap();
+        let pems = Pems {
+            ca: Some(ca_cert.pem().into_bytes()),
+            cert: Some(cert.pem().into_bytes()),
+            key: Some(key.serialize_pem().into_bytes()),
+        };
+        (pems, server)
+    }
+
+    /// What a server that answers every word says to this client.
+    async fn asked(server: rustls::ServerConfig, tls: &Tls) -> anyhow::Result<String> {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = tokio_rustls::TlsAcceptor::from(Arc::new(server)).accept(stream).await {
+                let mut word = [0; 4];
+                let _ = stream.read_exact(&mut word).await;
+                let _ = stream.write_all(&word).await;
+                let _ = stream.shutdown().await;
+            }
+        });
+        let mut stream = tls.connect(&address.to_string(), TcpStream::connect(address).await?).await?;
+        stream.write_all(b"ping").await?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await?;
+        Ok(said)
+    }
+
+    #[tokio::test]
+    async fn both_sides_are_checked() {
+        let (pems, server) = certificates();
+        let known = Tls::new(pems.clone(), false).unwrap();
+        assert_eq!(asked(server.clone(), &known).await.unwrap(), "ping");
+        // Whoever answers is believed, but the server still wants to know us.
+        assert_eq!(asked(server.clone(), &Tls::new(pems.clone(), true).unwrap()).await.unwrap(), "ping");
+        let nameless = Tls::new(Pems { cert: None, key: None, ..pems.clone() }, false).unwrap();
+        assert!(asked(server.clone(), &nameless).await.is_err());
+        let stranger = Pems { ca: certificates().0.ca, ..pems.clone() };
+        let why = asked(server, &Tls::new(stranger, false).unwrap()).await.unwrap_err().to_string();
+        assert!(why.contains("with a certificate of this CA"), "{why}");
+        let half = Tls::new(Pems { key: None, ..pems }, false).unwrap_err().to_string();
+        assert!(half.contains("--tlskey"), "{half}");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let wish =
+            |verify, ca: Option<&str>| TlsWish { tls: true, verify, ca: ca.map(Into::into), ..TlsWish::default() };
+        assert!(TlsWish::default().load(dir.path()).unwrap().is_none());
+        assert!(wish(false, None).load(dir.path()).unwrap().is_some());
+        let why = wish(true, None).load(dir.path()).unwrap_err().to_string();
+        assert!(why.contains("could not read CA certificate") && why.contains("--tlscacert"), "{why}");
+        assert!(wish(true, Some("/no/ca.pem")).load(dir.path()).unwrap_err().to_string().contains("/no/ca.pem"));
+    }
+}

@@ -111,3 +111,12 @@ fn mistakes_in_a_real_file() {
         assert!(e.contains(message), "{e}");
     }
 }
+
+/// What `stack config` prints can be deployed, and is the same stack.
+#[test]
+fn a_merged_file_is_read_again() {
+    let source = |text: &str| compose::Source { name: "x.yml".into(), text: text.into() };
+    let printed = compose::config(&[source(SHOP), source(PRODUCTION)], Some(&crate::env)).unwrap();
+    assert!(printed.contains("$$0.00") && !printed.contains("${"), "{printed}");
+    assert_eq!(load(&printed).services, load_all(&[SHOP, PRODUCTION]).unwrap().services);
+}

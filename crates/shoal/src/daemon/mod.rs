@@ -5,6 +5,7 @@ pub mod options;
 pub mod relay;
 mod start;
 pub mod swarm_events;
+pub mod tls;
 
 use clap::Parser;
 use options::{Options, Settings};

@@ -1,4 +1,5 @@
 //! The daemon's settings: dockerd's flags and `daemon.json`, read once into types.
+use super::tls::TlsFiles;
 use clap::Parser;
 use model::Subnet;
 use serde::Deserialize;
@@ -69,6 +70,21 @@ pub struct Options {
     /// Parent cgroup of containers
     #[arg(long = "cgroup-parent")]
     pub cgroup_parent: Option<String>,
+    /// Serve tcp:// sockets with TLS; implied by --tlsverify
+    #[arg(long)]
+    pub tls: bool,
+    /// Serve tcp:// sockets with TLS, and let in only clients with a certificate of --tlscacert
+    #[arg(long)]
+    pub tlsverify: bool,
+    /// The CA of clients (~/.docker/ca.pem)
+    #[arg(long, value_name = "FILE")]
+    pub tlscacert: Option<PathBuf>,
+    /// The daemon's certificate (~/.docker/cert.pem)
+    #[arg(long, value_name = "FILE")]
+    pub tlscert: Option<PathBuf>,
+    /// The daemon's key (~/.docker/key.pem)
+    #[arg(long, value_name = "FILE")]
+    pub tlskey: Option<PathBuf>,
     /// Registries that may be asked in clear or with unknown certificates
     #[arg(long = "insecure-registry")]
     pub insecure_registries: Vec<String>,
@@ -133,6 +149,11 @@ struct File {
     log_opts: BTreeMap<String, String>,
     swarm_default_advertise_addr: Option<String>,
     cgroup_parent: Option<String>,
+    tls: Option<bool>,
+    tlsverify: Option<bool>,
+    tlscacert: Option<PathBuf>,
+    tlscert: Option<PathBuf>,
+    tlskey: Option<PathBuf>,
     insecure_registries: Vec<String>,
     registry_mirrors: Vec<String>,
     node_generic_resources: Vec<String>,
@@ -189,6 +210,8 @@ pub struct Settings {
     pub registries: images::RegistrySettings,
     /// Mirrors of Docker Hub, as given.
     pub registry_mirrors: Vec<String>,
+    /// How tcp:// sockets are served; `None`: in clear.
+    pub tls: Option<TlsFiles>,
     /// Registries in clear.
     pub insecure_registries: Vec<String>,
     /// Generic resources.
@@ -200,7 +223,7 @@ pub struct Settings {
 pub enum Listen {
     /// A socket file.
     Unix(PathBuf),
-    /// `address:port`, in clear.
+    /// `address:port`, with TLS if there are files for it.
     Tcp(String),
 }
 
@@ -270,6 +293,18 @@ impl Settings {
                 None => wrong.push(format!("generic resource {r:?}: KIND=VALUE is expected")),
             }
         }
+        let verify = o.tlsverify || file.tlsverify == Some(true);
+        let tls = (verify || o.tls || file.tls == Some(true)).then(|| {
+            let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".docker");
+            let path =
+                |flag: Option<PathBuf>, file: Option<PathBuf>, name: &str| flag.or(file).unwrap_or(home.join(name));
+            TlsFiles {
+                verify,
+                ca: path(o.tlscacert, file.tlscacert, "ca.pem"),
+                cert: path(o.tlscert, file.tlscert, "cert.pem"),
+                key: path(o.tlskey, file.tlskey, "key.pem"),
+            }
+        });
         let defaults = (Path::new("/var/lib/shoal"), Path::new("/run/shoal"));
         let insecure_registries = either(o.insecure_registries, file.insecure_registries);
         let registry_mirrors = either(o.registry_mirrors, file.registry_mirrors);
@@ -301,6 +336,7 @@ impl Settings {
             registries,
             insecure_registries,
             registry_mirrors,
+            tls,
             generic_resources,
             experimental: o.experimental.or(file.experimental) == Some(true),
         };
@@ -363,6 +399,20 @@ mod tests {
         let args = ["shoal daemon", "-H", "nowhere", "--storage-driver", "zfs", "--config-file", "/nonexistent"];
         let wrong = Settings::load(Options::parse_from(args)).unwrap_err();
         assert!(wrong.contains("nowhere") && wrong.contains("zfs"), "{wrong}");
+    }
+
+    #[test]
+    fn tls_has_its_files() {
+        let settings = |line: &str| {
+            let args = ["dockerd", "--config-file", "/nonexistent"].into_iter().chain(line.split_whitespace());
+            Settings::load(Options::parse_from(args)).unwrap().tls
+        };
+        assert_eq!(settings(""), None);
+        assert!(!settings("--tls").unwrap().verify);
+        let tls = settings("--tlsverify --tlscacert /ca --tlscert /cert --tlskey /key").unwrap();
+        assert_eq!(tls, TlsFiles { verify: true, ca: "/ca".into(), cert: "/cert".into(), key: "/key".into() });
+        let why = tls.load().unwrap_err().to_string();
+        assert!(why.contains("TLS certificate /cert"), "{why}");
     }
 
     #[test]

@@ -38,6 +38,10 @@ pub async fn run(settings: Settings) -> Result<()> {
             }
         }
     }
+    let tls = match &settings.tls {
+        Some(files) => Some((files.load()?, files.verify)),
+        None => None,
+    };
     let engine = build(settings).await?;
     let server = api::Server::new(Backend::all(engine.clone()))
         .with_forwarder(engine.membership.clone())
@@ -52,8 +56,15 @@ pub async fn run(settings: Settings) -> Result<()> {
         sockets.push(path);
     }
     for listener in tcp {
-        tracing::warn!(addr = %listener.local_addr()?, "listening in clear: everybody who reaches this port is root here");
-        doors.spawn(server.clone().serve_tcp(listener, None, stop.clone()));
+        let addr = listener.local_addr()?;
+        match &tls {
+            Some((_, true)) => tracing::info!(%addr, "listening with TLS, for clients with a certificate"),
+            Some((_, false)) => {
+                tracing::warn!(%addr, "listening with TLS, but for everybody: --tlsverify lets in only clients with a certificate");
+            }
+            None => tracing::warn!(%addr, "listening in clear: everybody who reaches this port is root here"),
+        }
+        doors.spawn(server.clone().serve_tcp(listener, tls.as_ref().map(|(config, _)| config.clone()), stop.clone()));
     }
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {

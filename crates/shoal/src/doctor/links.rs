@@ -38,7 +38,10 @@ fn uplinks() -> Result<Vec<Link>, kernel::netlink::NetlinkError> {
     if wanted.is_empty() {
         wanted = netlink.addresses()?.iter().filter(|a| !a.addr.is_loopback()).map(|a| a.index).collect();
     }
-    let ours = |l: &Link| l.name.starts_with("docker") || l.name.starts_with("br-") || l.name.starts_with("ve");
+    let ours = |l: &Link| {
+        let begins = ["docker", "br-", "ve"].iter().any(|word| l.name.starts_with(word));
+        begins || l.kind.as_deref() == Some("vxlan")
+    };
     Ok(links.into_iter().filter(|l| wanted.contains(&l.index) && l.up && !l.loopback && !ours(l)).collect())
 }
 
