@@ -135,7 +135,12 @@ fn target(cli: &commands::Cli, config: &Config) -> anyhow::Result<(Target, Strin
 
 fn parse(name: &str, args: Vec<OsString>) -> Result<commands::Cli, clap::Error> {
     let name: &'static str = if name == "docker" { "docker" } else { "shoal" };
-    let command = tune(commands::Cli::command()).name(name).bin_name(name).display_name(name);
+    let mut command = tune(commands::Cli::command()).name(name).bin_name(name).display_name(name);
+    if name == "docker" {
+        // Scripts read it: `Docker version 28.2.2, build …`.
+        command =
+            command.display_name("Docker version").version(concat!("28.2.2, build shoal-", env!("CARGO_PKG_VERSION")));
+    }
     commands::Cli::from_arg_matches(&command.try_get_matches_from(args)?)
 }
 

@@ -297,3 +297,75 @@ fn genuine() -> Option<PathBuf> {
     let target = std::fs::canonicalize(&found).ok()?;
     (target.file_name()? != "shoal").then_some(found)
 }
+
+/// `user` with the password `pass`.
+const HTPASSWD: &str = "user:$2y$05$abcdefghijklmnopqrstuuZFBUbfXoM8LFiPx8LYlO/sXZB/Cwk3K\n";
+
+/// A registry that wants to know who asks: login, push, digests, and tasks that stay when it is silent.
+#[test]
+fn images_are_pinned_when_a_registry_answers() {
+    if !Path::new("/usr/bin/docker-registry").exists() {
+        assert!(std::env::var_os("CI").is_none(), "Debian's docker-registry is not installed");
+        eprintln!("Debian's docker-registry is not installed: nothing to ask");
+        return;
+    }
+    let stage = Stage::new();
+    let folder = stage.folder.path().display().to_string();
+    stage.write("htpasswd", HTPASSWD);
+    stage.write(
+        "registry.yml",
+        &format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: {folder}/registry}}}}\nhttp: {{addr: 127.0.0.1:5000}}\nauth: {{htpasswd: {{realm: lab, path: {folder}/htpasswd}}}}\n"
+        ),
+    );
+    let mut registry =
+        stage.lab.begin(MACHINE, &format!("exec docker-registry serve {folder}/registry.yml 2>/dev/null"));
+    stage.lab.until("the registry listens", SOON, || {
+        let said = stage.lab.say(MACHINE, "curl -sS -m 2 http://127.0.0.1:5000/v2/");
+        if said.ok { Ok(()) } else { Err(said.err) }
+    });
+    let shoal = |line: &str| stage.lab.on(MACHINE, &format!("cd {folder} && {SHOAL} --config {folder}/client {line}"));
+    let refused = |line: &str, why: &str| {
+        stage.lab.refused(MACHINE, &format!("{SHOAL} --config {folder}/client {line}"), why);
+    };
+    refused("login -u user -p wrong 127.0.0.1:5000", "unauthorized: incorrect username or password");
+    shoal(&format!("tag {IMAGE} 127.0.0.1:5000/greeter:1"));
+    refused("push 127.0.0.1:5000/greeter:1", "no basic auth credentials");
+    let said = stage.lab.on(
+        MACHINE,
+        &format!("echo pass | {SHOAL} --config {folder}/client login -u user --password-stdin 127.0.0.1:5000"),
+    );
+    assert_eq!(said, "Login Succeeded");
+    shoal("push -q 127.0.0.1:5000/greeter:1");
+
+    stage.write(
+        "app.yml",
+        "services:\n  web:\n    image: 127.0.0.1:5000/greeter:1\n    deploy: {update_config: {monitor: 1ms}}\n",
+    );
+    let image = || shoal("service inspect app_web --format '{{.Spec.TaskTemplate.ContainerSpec.Image}}'");
+    shoal("stack deploy -q --with-registry-auth --resolve-image never -c app.yml app");
+    assert_eq!(image(), "127.0.0.1:5000/greeter:1");
+    shoal("stack deploy -q --with-registry-auth -c app.yml app");
+    let pinned = image();
+    assert!(pinned.starts_with("127.0.0.1:5000/greeter:1@sha256:"), "{pinned}");
+    let container = stage.lab.container(MACHINE, "app_web");
+    for how in ["changed", "never", "always"] {
+        shoal(&format!("stack deploy -q --resolve-image {how} -c app.yml app"));
+        assert_eq!((image(), stage.lab.container(MACHINE, "app_web")), (pinned.clone(), container.clone()), "{how}");
+    }
+    // SIGKILL for the child that this test started.
+    registry.kill().unwrap();
+    registry.wait().unwrap();
+    shoal("stack deploy -q -c app.yml app");
+    assert_eq!(
+        (image(), stage.lab.container(MACHINE, "app_web")),
+        (pinned, container),
+        "a silent registry rolls nothing"
+    );
+
+    assert_eq!(shoal("logout 127.0.0.1:5000"), "Removing login credentials for 127.0.0.1:5000");
+    let kept = std::fs::read_to_string(stage.path("client/config.json")).unwrap();
+    assert!(!kept.contains("127.0.0.1:5000"), "{kept}");
+    shoal("stack rm app");
+    stage.lab.end();
+}

@@ -117,6 +117,7 @@ fn mistakes_in_a_real_file() {
 fn a_merged_file_is_read_again() {
     let source = |text: &str| compose::Source { name: "x.yml".into(), text: text.into() };
     let printed = compose::config(&[source(SHOP), source(PRODUCTION)], Some(&crate::env)).unwrap();
-    assert!(printed.contains("$$0.00") && !printed.contains("${"), "{printed}");
+    let (_, services) = printed.split_once("\nservices:").unwrap();
+    assert!(services.contains("$$0.00") && !services.contains("${"), "{printed}");
     assert_eq!(load(&printed).services, load_all(&[SHOP, PRODUCTION]).unwrap().services);
 }

@@ -191,7 +191,7 @@ impl Create {
         }
         let auth = if self.settings.with_registry_auth { auth::header_for(ctx, &self.words[0]) } else { None };
         if !self.settings.no_resolve_image {
-            super::pin::pin(ctx, &mut spec.task_template, auth.as_deref()).await;
+            super::pin::pin_or_tell(ctx, &mut spec.task_template).await;
         }
         let mut call = ctx.client.post("/services/create");
         if let Some(auth) = auth {

@@ -1,5 +1,6 @@
 //! An image's digest from its registry, so that every node runs the same one.
 use crate::Ctx;
+use crate::commands::auth;
 use crate::commands::container::create::with_tag;
 use crate::terminal::tell;
 use std::time::Duration;
@@ -9,16 +10,18 @@ use wire::engine::service::{Platform, TaskSpec};
 /// A registry that does not answer is not waited for longer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Puts the digest, and the platforms that the image is for, into the spec; tells when the registry cannot be asked.
-pub(crate) async fn pin(ctx: &Ctx, task: &mut TaskSpec, auth: Option<&str>) {
-    let Some(container) = &mut task.container_spec else { return };
+/// Puts the digest, and the platforms that the image is for, into the spec. Whether the registry answered.
+///
+/// The user's credentials are used for this question also where they are not handed on to the nodes.
+pub(crate) async fn pin(ctx: &Ctx, task: &mut TaskSpec) -> bool {
+    let Some(container) = &mut task.container_spec else { return true };
     if is_pinned(&container.image) {
-        return;
+        return true;
     }
     let image = with_tag(&container.image);
     let mut call = ctx.client.get(format!("/distribution/{image}/json"));
-    if let Some(auth) = auth {
-        call = call.header("x-registry-auth", auth);
+    if let Some(auth) = auth::header_for(ctx, &image) {
+        call = call.header("x-registry-auth", &auth);
     }
     match tokio::time::timeout(PATIENCE, call.read::<DistributionInspect>()).await {
         Ok(Ok(found)) if !found.descriptor.digest.is_empty() => {
@@ -33,16 +36,26 @@ pub(crate) async fn pin(ctx: &Ctx, task: &mut TaskSpec, auth: Option<&str>) {
             if !platforms.is_empty() {
                 task.placement.get_or_insert_default().platforms = platforms;
             }
+            true
         }
-        _ => tell(&unknown(&container.image)),
+        _ => false,
     }
 }
 
-fn is_pinned(image: &str) -> bool {
+/// [`pin`], for a spec that is new: told when the registry did not answer.
+pub(crate) async fn pin_or_tell(ctx: &Ctx, task: &mut TaskSpec) {
+    if !pin(ctx, task).await {
+        tell(&unknown(task.container_spec.as_ref().map_or("", |c| &c.image)));
+    }
+}
+
+/// Whether a registry has said already which image it is.
+pub(crate) fn is_pinned(image: &str) -> bool {
     image.is_empty() || image.contains('@') || (image.len() == 64 && image.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-fn unknown(image: &str) -> String {
+/// Docker's words for a registry that does not answer.
+pub(crate) fn unknown(image: &str) -> String {
     format!(
         "image {image} could not be accessed on a registry to record\nits digest. Each node will access {image} \
          independently,\npossibly leading to different nodes running different\nversions of the image.\n"

@@ -293,7 +293,7 @@ impl Update {
         let image = service.spec.task_template.container_spec.as_ref().map(|c| c.image.clone()).unwrap_or_default();
         let auth = if self.settings.with_registry_auth { auth::header_for(ctx, &image) } else { None };
         if self.image.is_some() && !self.settings.no_resolve_image {
-            super::pin::pin(ctx, &mut service.spec.task_template, auth.as_deref()).await;
+            super::pin::pin_or_tell(ctx, &mut service.spec.task_template).await;
         }
         let mut call =
             ctx.client.post(format!("/services/{}/update", service.id)).query("version", service.version.index);

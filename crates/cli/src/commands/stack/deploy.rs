@@ -166,7 +166,7 @@ impl<'c> Deployment<'c> {
         say_line(&format!("Creating service {}", spec.name));
         let auth = self.auth(&spec);
         if matches!(self.resolve, Resolve::Always | Resolve::Changed) {
-            pin::pin(self.ctx, &mut spec.task_template, auth.as_deref()).await;
+            pin::pin_or_tell(self.ctx, &mut spec.task_template).await;
         }
         let mut call = self.ctx.client.post("/services/create");
         if let Some(auth) = &auth {
@@ -181,8 +181,13 @@ impl<'c> Deployment<'c> {
     async fn update(&self, old: &Service, mut spec: ServiceSpec) -> anyhow::Result<(String, ServiceSpec)> {
         say_line(&format!("Updating service {} (id: {})", spec.name, old.id));
         let auth = self.auth(&spec);
-        if keep(&mut spec, old, self.resolve) {
-            pin::pin(self.ctx, &mut spec.task_template, auth.as_deref()).await;
+        if keep(&mut spec, old, self.resolve) && !pin::pin(self.ctx, &mut spec.task_template).await {
+            // Tasks are not rolled because a registry is silent.
+            keep(&mut spec, old, Resolve::Never);
+            let image = spec.task_template.container_spec.as_ref().map(|c| c.image.clone()).unwrap_or_default();
+            if !pin::is_pinned(&image) {
+                tell(&pin::unknown(&image));
+            }
         }
         let mut call = self.ctx.client.post(format!("/services/{}/update", old.id)).query("version", old.version.index);
         call = match auth {
@@ -215,6 +220,11 @@ pub(super) fn keep(spec: &mut ServiceSpec, old: &Service, resolve: Resolve) -> b
         Resolve::Changed | Resolve::Never => {
             if same {
                 new.image.clone_from(&was.image);
+                // They came with the digest.
+                let platforms = before.placement.as_ref().map(|p| p.platforms.clone()).filter(|p| !p.is_empty());
+                if let Some(platforms) = platforms {
+                    spec.task_template.placement.get_or_insert_default().platforms = platforms;
+                }
             }
             false
         }

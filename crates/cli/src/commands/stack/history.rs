@@ -20,7 +20,7 @@ use wire::engine::secret::ObjectCreated;
 use wire::engine::service::ServiceSpec;
 
 /// The config is a record; its value is the record's number.
-const LABEL_RECORD: &str = "com.shoal.stack.record";
+pub(super) const LABEL_RECORD: &str = "com.shoal.stack.record";
 /// More are forgotten, the oldest first.
 const RECORDS_MAX: usize = 10;
 

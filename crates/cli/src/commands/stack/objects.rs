@@ -316,17 +316,31 @@ pub(super) async fn sweep(ctx: &Ctx, stack: &str, known: &Known, kind: Kind, kep
     Ok(())
 }
 
-/// Everything of a stack beside its services: kind, id, name.
-pub(super) async fn of(ctx: &Ctx, stack: &str) -> anyhow::Result<Vec<(&'static str, String, String)>> {
+/// Something of a stack that is no service.
+pub(super) struct Other {
+    pub(super) kind: &'static str,
+    pub(super) id: String,
+    pub(super) name: String,
+    /// The record of a deploy: nobody made it by hand, nobody needs to hear that it goes.
+    pub(super) record: bool,
+}
+
+/// Everything of a stack beside its services.
+pub(super) async fn of(ctx: &Ctx, stack: &str) -> anyhow::Result<Vec<Other>> {
     let filters = of_stack(stack);
     let mut out = Vec::new();
     for kind in [Kind::Secret, Kind::Config] {
         let found: Vec<Secret> = ctx.client.get(format!("/{}s", kind.noun())).filters(&filters).read().await?;
-        out.extend(found.into_iter().map(|o| (kind.noun(), o.id, o.spec.name)));
+        out.extend(found.into_iter().map(|o| Other {
+            kind: kind.noun(),
+            record: o.spec.labels.contains_key(super::history::LABEL_RECORD),
+            id: o.id,
+            name: o.spec.name,
+        }));
     }
     let networks: Vec<Network> = ctx.client.get("/networks").filters(&filters).read().await?;
     let swarm = networks.into_iter().filter(|n| n.scope == "swarm");
-    out.extend(swarm.map(|n| ("network", n.id, n.name)));
+    out.extend(swarm.map(|n| Other { kind: "network", id: n.id, name: n.name, record: false }));
     Ok(out)
 }
 

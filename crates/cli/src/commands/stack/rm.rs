@@ -1,5 +1,5 @@
 //! `stack rm`: removes, and waits until the tasks are gone, so that the same stack can be deployed again at once.
-use super::objects::{failed, of};
+use super::objects::{Other, failed, of};
 use super::{check_name, of_stack};
 use crate::Ctx;
 use crate::client::{Exit, is_status};
@@ -52,16 +52,18 @@ async fn remove(ctx: &Ctx, stack: &str, detach: bool) -> anyhow::Result<bool> {
     }
     let (mut networks, mut at_once) = (Vec::new(), Vec::new());
     for object in others {
-        if object.0 == "network" { networks.push(object) } else { at_once.push(object) }
+        if object.kind == "network" { networks.push(object) } else { at_once.push(object) }
     }
-    for (kind, id, name) in &at_once {
-        say_line(&format!("Removing {kind} {name}"));
+    for Other { kind, id, name, record } in &at_once {
+        if !record {
+            say_line(&format!("Removing {kind} {name}"));
+        }
         if let Err(e) = ctx.client.delete(format!("/{kind}s/{id}")).done().await {
             good = false;
             failed(kind, name, &e);
         }
     }
-    for (_, id, name) in &networks {
+    for Other { id, name, .. } in &networks {
         say_line(&format!("Removing network {name}"));
         if let Err(e) = remove_network(ctx, id, detach).await {
             good = false;

@@ -71,6 +71,8 @@ impl Waiter<'_, '_> {
     ) -> anyhow::Result<()> {
         let mut failures: Vec<String> = Vec::new();
         let mut moved = Instant::now();
+        // Something waits for what will never be.
+        let mut given_up = false;
         loop {
             let mut closed = Vec::new();
             for wish in std::mem::take(gated) {
@@ -83,7 +85,10 @@ impl Waiter<'_, '_> {
                         live.set(&wish.name, format!("waits for {why}"));
                         closed.push(wish);
                     }
-                    Standing::Never(why) => failures.push(format!("{}: not made: {why}", wish.name)),
+                    Standing::Never(why) => {
+                        failures.push(format!("{}: not made: {why}", wish.name));
+                        given_up = true;
+                    }
                 }
             }
             *gated = closed;
@@ -96,6 +101,9 @@ impl Waiter<'_, '_> {
                 }
             }
             open = still;
+            if given_up && gated.is_empty() {
+                break;
+            }
             if !gated.is_empty() && (!failures.is_empty() || moved.elapsed() > PATIENCE) {
                 failures.push(format!("{} not made, because of what they wait for", names(gated)));
                 break;

@@ -20,10 +20,10 @@ pub(crate) struct Version {
 /// What we speak.
 const API_VERSION: &str = "1.51";
 
-fn client() -> Value {
+fn client(context: &str) -> Value {
     json!({
         "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": API_VERSION, "APIVersion": API_VERSION, "DefaultAPIVersion": API_VERSION,
-        "GitCommit": "", "GoVersion": "", "Os": std::env::consts::OS, "Arch": arch(), "BuildTime": "", "Context": "default"
+        "GitCommit": "", "GoVersion": "", "Os": std::env::consts::OS, "Arch": arch(), "BuildTime": "", "Context": context
     })
 }
 
@@ -38,7 +38,7 @@ fn arch() -> &'static str {
 impl Version {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
         let server: anyhow::Result<Value> = ctx.client.get("/version").read().await;
-        let all = json!({"Client": client(), "Server": server.as_ref().ok().cloned()});
+        let all = json!({"Client": client(&ctx.context), "Server": server.as_ref().ok().cloned()});
         match self.format.as_deref().unwrap_or_default() {
             "" => {
                 let server: Option<Server> =
