@@ -17,6 +17,7 @@ mod firewall;
 mod handle;
 mod ipam;
 mod local;
+mod macvlan;
 mod overlay;
 mod owner;
 mod ports;

@@ -87,6 +87,10 @@ impl LocalNetwork {
     pub fn is_foreign(&self) -> bool {
         self.spec.options.contains_key(FOREIGN)
     }
+    /// Whether its containers are on a link of the machine.
+    pub fn is_macvlan(&self) -> bool {
+        self.spec.driver == crate::macvlan::DRIVER
+    }
     /// Whether its containers hear each other (`com.docker.network.bridge.enable_icc`).
     pub fn icc(&self) -> bool {
         self.flag("com.docker.network.bridge.enable_icc", true)

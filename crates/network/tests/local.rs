@@ -329,3 +329,58 @@ fn host_and_none_are_known() {
     m.block_on(m.net().remove_sandbox(&container(1))).unwrap();
     m.block_on(m.net().remove_sandbox(&container(2))).unwrap();
 }
+
+#[test]
+fn a_macvlan_network_makes_containers_neighbours_of_the_machine() {
+    let switch = Switch::new();
+    let m = Machine::new(&switch, 1);
+    let spec = |options: &[(&str, &str)]| LocalNetworkSpec {
+        name: "lan".into(),
+        driver: "macvlan".into(),
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        ipam: vec![model::IpamConfig {
+            subnet: Some("10.88.0.0/24".parse().unwrap()),
+            range: Some("10.88.0.64/28".parse().unwrap()),
+            gateway: Some(ip("10.88.0.254")),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let refusal = |options: &[(&str, &str)]| m.block_on(m.net().create_local(spec(options))).unwrap_err().message;
+    assert!(refusal(&[]).contains("-o parent="));
+    assert!(refusal(&[("parent", "nosuch")]).contains("invalid parent interface nosuch"));
+    assert!(refusal(&[("parent", "eth0"), ("macvlan_mode", "best")]).contains("bridge, private, vepa or passthru"));
+    m.block_on(m.net().create_local(spec(&[("parent", "eth0")]))).unwrap();
+    let a = m.sandbox(2);
+    let b = m.sandbox(3);
+    let on = |n| m.connect(n, LocalAttach { network: "lan".into(), ..LocalAttach::default() });
+    let info = on(2).unwrap();
+    assert_eq!((info.ipv4().unwrap().to_string().as_str(), info.mtu), ("10.88.0.64", 1500));
+    assert_eq!(on(3).unwrap().ipv4().unwrap().to_string(), "10.88.0.65");
+    assert_eq!(default_gateway(&a), [ip("10.88.0.254")]);
+    serve(&a, "0.0.0.0:80", "a");
+    // Its own address on the link, from elsewhere and from its neighbour; names; no translation on the way out.
+    assert_eq!(ask(&switch.ns, "10.88.0.64:80").unwrap(), "a 10.88.0.254");
+    assert_eq!(ask(&b, "10.88.0.64:80").unwrap(), "a 10.88.0.65");
+    assert_eq!(resolve(&b, "c2"), [ip("10.88.0.64")]);
+    serve(&switch.ns, "10.88.0.254:7000", "world");
+    assert_eq!(ask(&b, "10.88.0.254:7000").unwrap(), "world 10.88.0.65");
+    // Live, both ways; the machine's own link stays.
+    m.block_on(m.net().disconnect(&container(3), "lan")).unwrap();
+    assert!(ask(&b, "10.88.0.64:80").is_err());
+    on(3).unwrap();
+    assert!(ask(&b, "10.88.0.64:80").is_ok());
+    let publish = vec![network::PortBinding {
+        protocol: model::Protocol::Tcp,
+        container_port: 80,
+        host_ip: None,
+        host_port: 8080,
+        host_port_end: 0,
+    }];
+    m.sandbox(4);
+    let wish = LocalAttach { network: "lan".into(), publish, ..LocalAttach::default() };
+    assert!(m.connect(4, wish).unwrap_err().message.contains("reached at their own addresses"));
+    m.block_on(m.net().reap(Default::default())).unwrap();
+    m.block_on(m.net().remove_local("lan")).unwrap();
+    assert!(m.links().contains(&"eth0".to_owned()));
+}

@@ -24,6 +24,7 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
+const IFLA_MACVLAN_MODE: u16 = 1;
 const IFLA_VXLAN_LEARNING: u16 = 7;
 const IFLA_VXLAN_PORT: u16 = 15;
 const IFLA_VXLAN_COLLECT_METADATA: u16 = 25;
@@ -197,6 +198,25 @@ impl Netlink {
         m.text(IFLA_INFO_KIND, "bridge");
         m.end(linkinfo);
         self.add_link(name, "bridge", m)
+    }
+
+    /// Makes a macvlan interface on `parent` inside of `ns`. `mode` is the kernel's number.
+    ///
+    /// # Errors
+    /// When the name is taken there, the parent is no Ethernet interface, or the kernel refuses.
+    pub fn add_macvlan(&self, name: &str, parent: u32, mode: u32, mac: Mac, mtu: u32, ns: &NetNs) -> Result<()> {
+        let mut m = Message::new(RTM_NEWLINK, CREATE_NEW, &info(0, 0, 0));
+        m.text(IFLA_IFNAME, name);
+        m.u32(IFLA_LINK, parent);
+        ends(&mut m, Some(mtu), Some(mac));
+        m.u32(IFLA_NET_NS_FD, ns.as_fd().as_raw_fd() as u32);
+        let linkinfo = m.nest(IFLA_LINKINFO | NESTED);
+        m.text(IFLA_INFO_KIND, "macvlan");
+        let data = m.nest(IFLA_INFO_DATA | NESTED);
+        m.u32(IFLA_MACVLAN_MODE, mode);
+        m.end(data);
+        m.end(linkinfo);
+        self.ask("add macvlan", name, m)
     }
 
     /// Makes a VXLAN device in external mode: the network and the remote are told per packet.

@@ -6,6 +6,7 @@ use crate::endpoint::{Attach, BoundPort, EndpointInfo, LocalAttach, OverlayAttac
 use crate::error::NetworkError;
 use crate::ipam;
 use crate::local::{BRIDGE, GWBRIDGE, HOST, LocalNetwork, NONE};
+use crate::macvlan;
 use crate::ports::{PortError, Reserved};
 use crate::sandbox::SandboxKind;
 use datapath::Port;
@@ -20,6 +21,9 @@ impl Owner {
             Attach::Local(wish) => {
                 let n = self.find_local(&wish.network)?;
                 check_mode(kind, &n.spec.name)?;
+                if n.is_macvlan() {
+                    return self.connect_macvlan(container, &n, &wish);
+                }
                 if !n.is_bridge() {
                     return self.connect_without_interface(container, &n);
                 }
@@ -166,6 +170,40 @@ impl Owner {
             .and_then(|()| self.route(container))
             .and_then(|()| self.guard_exits(container))
             .and_then(|()| self.apply_firewall())
+            .and_then(|()| self.serve_names(container));
+        self.or_undo(container, info, done)
+    }
+
+    fn connect_macvlan(
+        &mut self,
+        container: &str,
+        n: &LocalNetwork,
+        wish: &LocalAttach,
+    ) -> Result<EndpointInfo, NetworkError> {
+        self.check_not_connected(container, &n.id, &n.spec.name)?;
+        if !wish.publish.is_empty() {
+            let text = format!(
+                "ports cannot be published on the macvlan network {}: its containers are reached at their own addresses",
+                n.spec.name
+            );
+            return Err(Refusal::invalid(text).into());
+        }
+        let addresses = self.choose_addresses(n, wish)?;
+        let gateway = |v4: bool| n.pools.iter().map(|p| p.gateway).find(|g| g.is_ipv4() == v4);
+        let mut info = self.blank(n);
+        let mac = wish.mac.unwrap_or_else(|| bridge::stable_mac(&info.endpoint_id));
+        info.interface = self.free_interface(container)?;
+        info.mac = Some(mac);
+        info.gateways = [true, false].into_iter().filter_map(gateway).filter(|_| !n.spec.internal).collect();
+        info.names = self.names_of(container, &wish.names)?;
+        info.gateway_priority = wish.gateway_priority;
+        info.addresses = addresses;
+        let ns = self.open_netns(container)?;
+        info.mtu = macvlan::join(&self.netlink, &ns, n, &info.interface, mac, &info.addresses)?;
+        let spec = self.sandbox(container)?.spec.clone();
+        let done = settle_interface(&ns, &spec, &info.interface)
+            .and_then(|()| self.keep(container, info.clone()))
+            .and_then(|()| self.route(container))
             .and_then(|()| self.serve_names(container));
         self.or_undo(container, info, done)
     }
@@ -348,6 +386,13 @@ impl Owner {
         let to: Vec<IpAddr> = info.addresses.iter().map(|(a, _)| *a).collect();
         self.ports.release(container, &to);
         if info.interface.is_empty() {
+            return failed;
+        }
+        if self.saved.networks.get(&info.network_id).is_some_and(LocalNetwork::is_macvlan) {
+            // Gone already where the whole namespace is.
+            if let Ok(ns) = self.open_netns(container) {
+                failed.extend(macvlan::leave(&ns, &info.interface).err());
+            }
             return failed;
         }
         let host = info.host_interface();

@@ -5,6 +5,7 @@ use crate::error::NetworkError;
 use crate::handle::DefaultBridge;
 use crate::ipam;
 use crate::local::{BRIDGE, FOREIGN, GWBRIDGE, HOST, LocalNetwork, LocalNetworkSpec, NONE, Pool, find};
+use crate::macvlan;
 use model::{IpamConfig, Subnet, Timestamp};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -143,15 +144,22 @@ impl Owner {
             return Err(Refusal::conflict(format!("network with name {} already exists", spec.name)).into());
         }
         check_driver(&spec.driver)?;
-        let spec = LocalNetworkSpec { driver: BRIDGE.into(), ..spec };
+        let driver = if spec.driver == macvlan::DRIVER { macvlan::DRIVER } else { BRIDGE };
+        if driver == macvlan::DRIVER {
+            macvlan::check(&self.netlink, &spec.options)?;
+        }
+        let spec = LocalNetworkSpec { driver: driver.into(), ..spec };
         let n = self.plan_network(spec)?;
         // Known before it is made: a crash in between leaves nothing that nobody owns.
         self.saved.networks.insert(n.id.clone(), n.clone());
         self.save()?;
-        let made = bridge::ensure(&self.netlink, &n, &self.mark).map(|_| ()).and_then(|()| self.apply_firewall());
+        let there = if n.is_bridge() { bridge::ensure(&self.netlink, &n, &self.mark).map(|_| ()) } else { Ok(()) };
+        let made = there.and_then(|()| self.apply_firewall());
         if let Err(e) = made {
             self.saved.networks.remove(&n.id);
-            let _ = self.netlink.del_link(&n.interface);
+            if n.is_bridge() {
+                let _ = self.netlink.del_link(&n.interface);
+            }
             let _ = self.apply_firewall();
             let _ = self.save();
             return Err(e);
@@ -164,6 +172,7 @@ impl Owner {
     fn plan_network(&self, mut spec: LocalNetworkSpec) -> Result<LocalNetwork, NetworkError> {
         let id = fresh_id();
         let interface = match spec.options.get(BRIDGE_NAME) {
+            _ if spec.driver == macvlan::DRIVER => String::new(),
             Some(name) => self.check_interface(name)?,
             None => format!("br-{}", &id[..12]),
         };
@@ -266,7 +275,9 @@ impl Owner {
             );
             return Err(Refusal::forbidden(text).into());
         }
-        self.netlink.del_link(&n.interface)?;
+        if n.is_bridge() {
+            self.netlink.del_link(&n.interface)?;
+        }
         self.saved.networks.remove(&n.id);
         self.save()?;
         self.apply_firewall()?;
@@ -293,9 +304,9 @@ impl Owner {
 
 fn check_driver(driver: &str) -> Result<(), Refusal> {
     match driver {
-        "" | "bridge" => Ok(()),
+        "" | "bridge" | "macvlan" => Ok(()),
         "host" | "null" => Err(Refusal::forbidden(format!("only one instance of \"{driver}\" network is allowed"))),
-        "macvlan" | "ipvlan" => Err(Refusal::unimplemented(format!("the network driver {driver} is not supported"))),
+        "ipvlan" => Err(Refusal::unimplemented("the network driver ipvlan is not supported: macvlan is its neighbour")),
         other => {
             Err(Refusal::not_found(format!("could not find plugin {other} in v1 plugin registry: plugin not found")))
         }

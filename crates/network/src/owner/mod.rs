@@ -123,7 +123,9 @@ impl Owner {
     }
 
     fn names(&self, locals: &[Arc<LocalNetwork>]) -> NameTable {
-        let named = locals.iter().filter(|n| n.is_bridge() && !matches!(n.spec.name.as_str(), BRIDGE | GWBRIDGE));
+        let named = locals
+            .iter()
+            .filter(|n| (n.is_bridge() || n.is_macvlan()) && !matches!(n.spec.name.as_str(), BRIDGE | GWBRIDGE));
         let locals: Vec<LocalNames> = named
             .map(|n| LocalNames {
                 id: n.id.clone(),

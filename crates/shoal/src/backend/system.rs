@@ -45,7 +45,7 @@ impl System for Backend {
             ],
             plugins: PluginsInfo {
                 volume: words(&["local"]),
-                network: words(&["bridge", "host", "null", "overlay"]),
+                network: words(&["bridge", "host", "macvlan", "null", "overlay"]),
                 authorization: None,
                 log: words(&["json-file", "local", "none"]),
             },

@@ -94,7 +94,7 @@ pub(super) fn describe(
     key: Option<[u8; 32]>,
 ) -> NodeDescription {
     let words = |typ: &str, names: &[&str]| names.iter().map(|n| (typ.to_owned(), (*n).to_owned())).collect::<Vec<_>>();
-    let mut plugins = words("Network", &["bridge", "host", "null", "overlay"]);
+    let mut plugins = words("Network", &["bridge", "host", "macvlan", "null", "overlay"]);
     plugins.extend(words("Volume", &["local"]));
     plugins.extend(words("Log", &["json-file", "local"]));
     let labels = settings.labels.iter().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
