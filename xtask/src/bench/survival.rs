@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 pub const KEYS: [&str; 5] = ["scale", "propagation", "services", "failure", "leader"];
 
 const SERVICES: usize = 100;
+const SERVICES_QUICK: usize = 10;
 const WATCHER: &str = "watcher";
 const FAST: Duration = Duration::from_millis(10);
 
@@ -222,20 +223,21 @@ fn leader(trio: &mut Trio, round: usize) -> Result<f64> {
 
 /// What a manager holds whose swarm has many services, with their tasks on the other nodes.
 fn services(bench: &Bench, trios: &[Trio]) -> Figure {
-    let title = format!("A manager's daemon, {SERVICES} services with a task each on the other nodes");
+    let count = if bench.options.quick { SERVICES_QUICK } else { SERVICES };
+    let title = format!("A manager's daemon, {count} services with a task each on the other nodes");
     bench.begin(&title);
     let mut figure = Figure::new("services", &title, "MB", Better::Lower);
     for trio in trios {
         let engine = &trio.engine;
         let mut made = Vec::new();
         let filled = (|| {
-            for n in 0..SERVICES {
+            for n in 0..count {
                 made.push(engine.create(&wanted(&format!("many-{n}"), 1, Some(&engine.nodes[1 + n % 2].name)))?);
             }
             wait("all services running", || {
                 let tasks = engine.manager().get("/tasks")?;
                 let runs = |t: &&Value| t["Status"]["State"] == "running";
-                Ok((tasks.as_array().into_iter().flatten().filter(runs).count() >= SERVICES).then_some(()))
+                Ok((tasks.as_array().into_iter().flatten().filter(runs).count() >= count).then_some(()))
             })
         })();
         match filled {
