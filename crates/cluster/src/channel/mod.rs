@@ -269,7 +269,6 @@ impl Channel {
     /// See [`ChannelError`].
     pub async fn engine(&self, patience: Duration) -> Result<Pipe, ChannelError> {
         match self.engine_at_leader(patience).await {
-            Err(ChannelError::Unreachable(_)) => self.link().await?.pipe("/shoal/v1/engine").await,
             Err(ChannelError::Refused(r)) if r.kind == RefusalKind::Unavailable => {
                 self.link().await?.pipe("/shoal/v1/engine").await
             }
