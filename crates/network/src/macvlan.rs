@@ -57,7 +57,8 @@ pub fn join(
     addresses: &[(IpAddr, u8)],
 ) -> Result<u32, NetworkError> {
     let parent = parent(netlink, &n.spec.options)?;
-    let mtu = n.spec.options.contains_key("com.docker.network.driver.mtu").then(|| n.mtu()).unwrap_or(parent.mtu);
+    let asked = n.spec.options.contains_key("com.docker.network.driver.mtu");
+    let mtu = if asked { n.mtu() } else { parent.mtu };
     netlink.add_macvlan(interface, parent.index, mode(&n.spec.options)?, mac, mtu, ns)?;
     let v6 = addresses.iter().any(|(a, _)| a.is_ipv6());
     let entered = |source| NetworkError::Enter { path: interface.into(), source };

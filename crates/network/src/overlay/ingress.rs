@@ -56,6 +56,8 @@ struct MeshDoor {
 
 impl Ingress {
     /// Makes the seat, or takes over the one that is there.
+    // Each is another thing of the owner's, who is borrowed apart.
+    #[allow(clippy::too_many_arguments)]
     pub fn open(
         netlink: &Netlink,
         road: &mut Datapath,

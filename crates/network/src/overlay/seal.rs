@@ -177,7 +177,7 @@ impl Ways {
                     Some(peers) => self.follow(peers),
                     None => return,
                 },
-                n = self.device.async_io(tokio::io::Interest::READABLE, |_| (&*self.device.get_ref()).read(&mut packet)) => {
+                n = self.device.async_io(tokio::io::Interest::READABLE, |_| self.device.get_ref().read(&mut packet)) => {
                     let Ok(n) = n else { continue };
                     self.send(&packet[..n], &mut out).await;
                 }
@@ -229,7 +229,7 @@ impl Ways {
                         let packet = &*packet;
                         let _ = self
                             .device
-                            .async_io(tokio::io::Interest::WRITABLE, |_| (&*self.device.get_ref()).write(packet))
+                            .async_io(tokio::io::Interest::WRITABLE, |_| self.device.get_ref().write(packet))
                             .await;
                     }
                     return;
