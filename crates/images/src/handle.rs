@@ -201,13 +201,13 @@ impl Images {
 
     /// What a registry says about a name, without fetching it.
     pub async fn distribution(&self, reference: Reference, credentials: Credentials) -> R<DistributionInfo> {
-        let settings = self.store.registries.read().clone();
+        let settings = self.store.registries();
         registry::distribution(&settings, reference.or_latest(), credentials).await
     }
 
     /// Asks a registry whether it takes these credentials (`docker login`).
     pub async fn login(&self, registry: &str, credentials: Credentials) -> R<()> {
-        let settings = self.store.registries.read().clone();
+        let settings = self.store.registries();
         registry::login(&settings, registry, credentials).await
     }
 

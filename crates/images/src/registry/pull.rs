@@ -40,7 +40,7 @@ pub(crate) async fn pull(
     progress: ProgressSink,
 ) -> Result<Arc<Image>, ImageError> {
     let teller = Teller(progress);
-    first(store.registries.read().clone().endpoints(reference.domain()).await, |endpoint| {
+    first(store.registries().endpoints(reference.domain()).await, |endpoint| {
         let registry = Registry::new(endpoint, credentials.clone());
         let (reference, platform, teller) = (&reference, platform.clone(), &teller);
         async move {
@@ -59,7 +59,7 @@ pub(crate) async fn pull_all(
     progress: ProgressSink,
 ) -> Result<Vec<Arc<Image>>, ImageError> {
     let teller = Teller(progress);
-    first(store.registries.read().clone().endpoints(repository.domain()).await, |endpoint| {
+    first(store.registries().endpoints(repository.domain()).await, |endpoint| {
         let registry = Registry::new(endpoint, credentials.clone());
         let (repository, platform, teller) = (&repository, platform.clone(), &teller);
         async move {

@@ -44,7 +44,7 @@ pub(crate) async fn push(
     teller.say(format!("The push refers to repository [{}]", reference.name())).await?;
     let tags = tags_of(store, &reference)?;
     // Nothing is sent to a mirror.
-    let endpoints = store.registries.read().clone().endpoints(reference.domain()).await;
+    let endpoints = store.registries().endpoints(reference.domain()).await;
     let Some(endpoint) = endpoints.into_iter().next_back() else { return Ok(String::new()) };
     let registry = Registry::new(endpoint, credentials);
     registry.authenticate(&reference, RegistryOperation::Push).await?;

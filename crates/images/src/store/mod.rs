@@ -85,6 +85,11 @@ impl Drop for Lease {
 }
 
 impl Store {
+    /// How registries are reached; a copy, so that nobody waits for the net with the lock in hand.
+    pub(crate) fn registries(&self) -> RegistrySettings {
+        self.registries.read().clone()
+    }
+
     pub(crate) fn staging(&self) -> Result<Staging, ImageError> {
         let n = self.counter.fetch_add(1, Ordering::Relaxed);
         let path = self.paths.staging().join(format!("{}-{n}", std::process::id()));

@@ -73,7 +73,7 @@ impl Diagnosis for Backend {
             .map(|(id, refusal)| NodeFit {
                 hostname: hostname(&id),
                 node_id: id.to_string(),
-                refusal: refusal.map(|r| r.reason().to_owned()).unwrap_or_default(),
+                refusal: refusal.map(|(_, sentence)| sentence).unwrap_or_default(),
             })
             .collect())
     }
