@@ -84,9 +84,12 @@ fn talk_with(lab: &TestLab, machine: &str, name: &str) {
     assert_eq!(on(&format!("docker exec {name} sh -c 'head -c 3000000 /dev/zero' | wc -c")), "3000000");
     let both = lab.say(machine, &format!("docker exec {name} sh -c 'echo out; echo err >&2'"));
     assert_eq!((both.out.as_str(), both.err.as_str()), ("out", "err"));
-    let tty =
-        format!("stty rows 41 cols 97; docker exec -it {name} sh -c 'read line; stty size; echo got \\$line; tty'");
-    let screen = on(&format!("printf 'word\\n' | script -qec \"{tty}\" /dev/null"));
+    let tty = format!(
+        "stty rows 41 cols 97; docker exec -it {name} sh -c 'read line; stty size; echo got \\$line; tty'; touch /run/said"
+    );
+    // The terminal's input stays open until its program has ended: its end would be typed too.
+    let typed = "rm -f /run/said; printf 'word\\n'; until [ -e /run/said ]; do sleep 0.1; done";
+    let screen = on(&format!("({typed}) | timeout 60 script -qec \"{tty}\" /dev/null"));
     for word in ["41 97", "got word", "/dev/pts/"] {
         assert!(screen.contains(word), "{machine}: a terminal, with {word}: {screen}");
     }

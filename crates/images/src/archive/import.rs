@@ -71,6 +71,7 @@ pub(crate) fn finish(
 ) -> Result<crate::layer::writer::Staged, ImageError> {
     match fed {
         Ok(()) | Err(ImageError::Cancelled) => writer.finish(),
+        Err(ImageError::Io { source, .. }) if source.kind() == std::io::ErrorKind::BrokenPipe => writer.finish(),
         Err(e) => Err(e),
     }
 }

@@ -157,6 +157,9 @@ impl Registry {
                 },
                 None => ImageError::Registry("the registry refused without a reason".into()),
             },
+            OciDistributionError::ServerError { code: 401, .. } if self.anonymous => {
+                ImageError::Unauthorized("no basic auth credentials".into())
+            }
             OciDistributionError::ServerError { code: 401, message, .. } => {
                 ImageError::Unauthorized(or_words(message, "unauthorized: authentication required"))
             }

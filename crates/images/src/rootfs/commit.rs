@@ -24,7 +24,12 @@ pub(crate) struct Feeder<'a>(pub(crate) &'a mut LayerWriter);
 
 impl Write for Feeder<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(Bytes::copy_from_slice(bytes)).map_err(|e| io::Error::other(e.to_string()))?;
+        let fed = self.0.write(Bytes::copy_from_slice(bytes));
+        fed.map_err(|e| match e {
+            // The unpacker gave up: `finish` asks it why.
+            ImageError::Cancelled => io::ErrorKind::BrokenPipe.into(),
+            e => io::Error::other(e.to_string()),
+        })?;
         Ok(bytes.len())
     }
     fn flush(&mut self) -> io::Result<()> {

@@ -100,7 +100,7 @@ def containers():
     s._sock.sendall(b"through a socket")
     s._sock.shutdown(1)
     assert s.read(100)[8:] == b"through a socket"
-    until("it is healthy", lambda: c.containers.get("first").health == "healthy")
+    until("it is healthy", lambda: c.containers.get("first").attrs["State"]["Health"]["Status"] == "healthy")
     assert k.top()["Titles"] and k.stats(stream=False)["memory_stats"]["usage"] > 0
     assert next(k.stats(stream=True, decode=True))["name"] == "/first"
     assert k.put_archive("/tmp", archive(note=b"put"))
