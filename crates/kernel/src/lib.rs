@@ -3,6 +3,7 @@
 //! The only crate (besides the eBPF loader) with `unsafe` and raw descriptors; each block says why it is sound.
 #![allow(unsafe_code)]
 
+pub mod activation;
 pub mod beneath;
 pub mod bpffs;
 pub mod cgroup;

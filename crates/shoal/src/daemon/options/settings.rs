@@ -1,0 +1,363 @@
+//! The daemon's settings, checked: what the rest of the program reads.
+use super::given::Given;
+use super::values;
+use model::Subnet;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+/// The settings, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where to listen.
+    pub hosts: Vec<Listen>,
+    /// Who may use the unix sockets besides root.
+    pub group: Group,
+    /// TLS on TCP.
+    pub tls: Option<Tls>,
+    /// Where `/metrics` is answered.
+    pub metrics: Option<SocketAddr>,
+    /// What outlives a reboot.
+    pub data_root: PathBuf,
+    /// What does not.
+    pub exec_root: PathBuf,
+    /// Where the process id goes.
+    pub pidfile: Option<PathBuf>,
+    /// What SIGHUP reads again.
+    pub reloadable: Reloadable,
+    /// Log level without `--debug`.
+    pub log_level: String,
+    /// Whether the log is JSON.
+    pub log_json: bool,
+    /// Whether the engine says that it is experimental.
+    pub experimental: bool,
+    /// How readily the kernel kills the daemon.
+    pub oom_score: Option<i32>,
+    /// The default bridge network, unless there is none.
+    pub default_bridge: Option<network::DefaultBridge>,
+    /// Pools for local networks.
+    pub pools: Vec<(Subnet, u8)>,
+    /// Default options of new networks, by driver.
+    pub network_options: BTreeMap<String, BTreeMap<String, String>>,
+    /// DNS defaults of containers.
+    pub dns: model::DnsConfig,
+    /// Address that `host-gateway` means.
+    pub host_gateway: Option<IpAddr>,
+    /// Default log driver.
+    pub log_driver: String,
+    /// Its options.
+    pub log_opts: BTreeMap<String, String>,
+    /// Defaults of containers.
+    pub containers: ContainerDefaults,
+    /// Default advertised address.
+    pub advertise: Option<String>,
+    /// Registries in clear, or with unknown certificates.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub.
+    pub registry_mirrors: Vec<String>,
+    /// Generic resources.
+    pub generic_resources: Vec<model::GenericResource>,
+    /// What was taken and changes nothing, for the log.
+    pub idle: Vec<String>,
+}
+
+/// What a running daemon takes over when it is told to read its settings again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloadable {
+    /// Say more.
+    pub debug: bool,
+    /// `KEY=VALUE`.
+    pub labels: Vec<String>,
+}
+
+/// What containers get that do not say otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerDefaults {
+    /// Parent control group.
+    pub cgroup_parent: Option<String>,
+    /// Resource limits.
+    pub ulimits: Vec<model::Ulimit>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: Option<i64>,
+    /// IPC namespace.
+    pub ipc_mode: Option<String>,
+    /// Control group namespace.
+    pub cgroupns_mode: Option<String>,
+    /// An init as process 1.
+    pub init: bool,
+    /// No new privileges.
+    pub no_new_privileges: bool,
+    /// Seccomp profile, as `--security-opt seccomp=` would say it.
+    pub seccomp: Option<String>,
+}
+
+/// Group of the unix sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// `docker`, if there is one.
+    Usual,
+    /// This one; it must exist.
+    Named(String),
+}
+
+/// Certificates of the TCP doors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Whose certificates clients must show; `None`: anybody may enter.
+    pub clients: Option<PathBuf>,
+    /// The daemon's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+/// One place to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A socket file.
+    Unix(PathBuf),
+    /// `address:port`.
+    Tcp(String),
+    /// What the service manager has opened: all of it, or what has this name.
+    Activated(Option<String>),
+}
+
+impl Settings {
+    /// Checks what was given.
+    ///
+    /// # Errors
+    /// Every mistake, one a line.
+    pub fn new(given: &Given) -> Result<Self, String> {
+        let (mut wrong, mut idle) = given.judge();
+        let text = |name: &str| given.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
+        let path = |name: &str, default: &str| text(name).map_or_else(|| PathBuf::from(default), PathBuf::from);
+        let tls = tls(given);
+        let hosts = match given.list("host") {
+            [] => vec![Listen::Unix(values::DOCKER_SOCKET.into())],
+            some => keep(some.iter().map(|h| values::listen(h, tls.is_some())), &mut wrong),
+        };
+        let log_level = text("log-level").unwrap_or_else(|| "info".into());
+        one_of("log-level", &log_level, &["trace", "debug", "info", "warn", "error", "fatal"], &mut wrong);
+        let log_format = text("log-format").unwrap_or_else(|| "text".into());
+        one_of("log-format", &log_format, &["text", "json"], &mut wrong);
+        let log_driver = text("log-driver").unwrap_or_else(|| "json-file".into());
+        one_of("log-driver", &log_driver, &["json-file", "local", "none"], &mut wrong);
+        keep(given.list("feature").iter().map(|f| values::feature(f)), &mut wrong).into_iter().for_each(|f| idle.extend(f));
+        let mut network_options: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+        for (driver, key, value) in keep(given.list("default-network-opt").iter().map(|o| values::network_option(o)), &mut wrong) {
+            network_options.entry(driver).or_default().insert(key, value);
+        }
+        let settings = Self {
+            hosts,
+            group: text("group").map_or(Group::Usual, Group::Named),
+            tls,
+            metrics: text("metrics-addr").and_then(|a| keep_one(values::metrics(&a), &mut wrong)),
+            data_root: path("data-root", "/var/lib/shoal"),
+            exec_root: path("exec-root", "/run/shoal"),
+            pidfile: text("pidfile").map(PathBuf::from),
+            reloadable: keep_one(Reloadable::new(given), &mut wrong).unwrap_or_default(),
+            log_json: log_format == "json",
+            log_level,
+            experimental: given.switch("experimental").unwrap_or(false),
+            oom_score: text("oom-score-adjust").and_then(|n| keep_one(values::number(&n, -1000, 1000), &mut wrong)),
+            default_bridge: default_bridge(given, &mut wrong),
+            pools: keep(given.list("default-address-pool").iter().map(|p| values::pool(p)), &mut wrong),
+            network_options,
+            dns: model::DnsConfig {
+                nameservers: keep(given.list("dns").iter().map(|a| values::address("dns", a)), &mut wrong)
+                    .into_iter()
+                    .map(|a| a.to_string())
+                    .collect(),
+                search: given.list("dns-search").to_vec(),
+                options: given.list("dns-opt").to_vec(),
+            },
+            host_gateway: text("host-gateway-ip")
+                .and_then(|a| keep_one(values::address("host-gateway-ip", &a), &mut wrong)),
+            log_driver,
+            log_opts: keep(given.list("log-opt").iter().map(|o| values::pair("log option", o)), &mut wrong)
+                .into_iter()
+                .collect(),
+            containers: container_defaults(given, &mut wrong),
+            advertise: text("swarm-default-advertise-addr"),
+            insecure_registries: given.list("insecure-registry").to_vec(),
+            registry_mirrors: keep(given.list("registry-mirror").iter().map(|m| values::mirror(m)), &mut wrong),
+            generic_resources: keep(
+                given.list("node-generic-resource").iter().map(|r| values::generic_resource(r)),
+                &mut wrong,
+            ),
+            idle,
+        };
+        if wrong.is_empty() { Ok(settings) } else { Err(wrong.join("\n")) }
+    }
+}
+
+impl Reloadable {
+    /// The part of the settings that may change while the daemon runs.
+    ///
+    /// # Errors
+    /// In dockerd's words.
+    pub fn new(given: &Given) -> Result<Self, String> {
+        let labels = given.list("label").iter().map(|l| values::pair("label", l).map(|_| l.clone()));
+        let labels: Vec<String> = labels.collect::<Result<_, _>>()?;
+        let mut seen = BTreeMap::new();
+        for label in &labels {
+            let (key, value) = label.split_once('=').unwrap_or((label, ""));
+            if seen.insert(key, value).is_some_and(|other| other != value) {
+                return Err(format!("conflict labels for {key}={value} and {key}={}", seen[key]));
+            }
+        }
+        Ok(Self { debug: given.switch("debug").unwrap_or(false), labels })
+    }
+}
+
+fn keep<T>(parsed: impl Iterator<Item = Result<T, String>>, wrong: &mut Vec<String>) -> Vec<T> {
+    parsed.filter_map(|p| keep_one(p, wrong)).collect()
+}
+
+fn keep_one<T>(parsed: Result<T, String>, wrong: &mut Vec<String>) -> Option<T> {
+    parsed.map_err(|e| wrong.push(e)).ok()
+}
+
+fn one_of(name: &str, value: &str, allowed: &[&str], wrong: &mut Vec<String>) {
+    if !allowed.contains(&value) {
+        wrong.push(format!("--{name}={value} is not supported, only {}", allowed.join(", ")));
+    }
+}
+
+fn tls(given: &Given) -> Option<Tls> {
+    let verify = given.switch("tlsverify").unwrap_or(false);
+    if !verify && !given.switch("tls").unwrap_or(false) {
+        return None;
+    }
+    let home = || std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default().join(".docker");
+    let usual = std::env::var_os("DOCKER_CERT_PATH").map_or_else(home, PathBuf::from);
+    let file = |name: &str, default: &str| given.text(name).map_or_else(|| usual.join(default), PathBuf::from);
+    let (certificate, key) = (file("tlscert", "cert.pem"), file("tlskey", "key.pem"));
+    Some(Tls { clients: verify.then(|| file("tlscacert", "ca.pem")), certificate, key })
+}
+
+fn default_bridge(given: &Given, wrong: &mut Vec<String>) -> Option<network::DefaultBridge> {
+    match given.text("bridge") {
+        Some("none") => return None,
+        None | Some("" | "docker0") => {}
+        Some(other) => wrong.push(format!(
+            "--bridge={other} is not supported, only docker0 or none: the default bridge is made by the daemon; \
+             for another bridge, make a network with com.docker.network.bridge.name"
+        )),
+    }
+    let mut subnets = |bip: &str, fixed: &str| {
+        let bip = given.text(bip).and_then(|b| keep_one(values::cidr(bip, b), wrong));
+        let fixed = given.text(fixed).and_then(|f| keep_one(values::cidr(fixed, f), wrong));
+        let subnet = bip.as_ref().or(fixed.as_ref()).map(|(subnet, _)| *subnet)?;
+        let range = fixed.map(|(range, _)| range).filter(|r| *r != subnet);
+        Some(model::IpamConfig { subnet: Some(subnet), gateway: bip.map(|(_, a)| a), range, ..Default::default() })
+    };
+    let (v4, v6) = (subnets("bip", "fixed-cidr"), subnets("bip6", "fixed-cidr-v6"));
+    let ipv6 = given.switch("ipv6").unwrap_or(false);
+    if ipv6 && v6.is_none() {
+        wrong.push("--ipv6 needs --fixed-cidr-v6 or --bip6 for the default bridge".into());
+    }
+    let mut options = BTreeMap::new();
+    let mut option = |name: &str, value: String| options.insert(format!("com.docker.network.{name}"), value);
+    if let Some(mtu) = given.text("mtu") {
+        keep_one(values::number(mtu, 68, 65535), wrong).map(|n| option("driver.mtu", n.to_string()));
+    }
+    if let Some(icc) = given.switch("icc") {
+        option("bridge.enable_icc", icc.to_string());
+    }
+    if let Some(masq) = given.switch("ip-masq") {
+        option("bridge.enable_ip_masquerade", masq.to_string());
+    }
+    if let Some(ip) = given.text("ip") {
+        keep_one(values::address("ip", ip), wrong).map(|a| option("bridge.host_binding_ipv4", a.to_string()));
+    }
+    Some(network::DefaultBridge { ipam: v4.into_iter().chain(v6.filter(|_| ipv6)).collect(), ipv6, options })
+}
+
+fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> ContainerDefaults {
+    let text = |name: &str| given.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
+    let (ipc_mode, cgroupns_mode) = (text("default-ipc-mode"), text("default-cgroupns-mode"));
+    if let Some(mode) = &ipc_mode {
+        one_of("default-ipc-mode", mode, &["private", "shareable"], wrong);
+    }
+    if let Some(mode) = &cgroupns_mode {
+        one_of("default-cgroupns-mode", mode, &["private", "host"], wrong);
+    }
+    ContainerDefaults {
+        cgroup_parent: text("cgroup-parent"),
+        ulimits: keep(given.list("default-ulimit").iter().map(|u| values::ulimit(u)), wrong),
+        shm_size: text("default-shm-size").and_then(|s| keep_one(values::bytes(&s), wrong)),
+        ipc_mode,
+        cgroupns_mode,
+        init: given.switch("init").unwrap_or(false),
+        no_new_privileges: given.switch("no-new-privileges").unwrap_or(false),
+        seccomp: text("seccomp-profile").and_then(|p| keep_one(values::seccomp(&p), wrong)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::given::from_flags;
+    use super::*;
+    use std::ffi::OsString;
+
+    fn settings(words: &[&str]) -> Result<Settings, String> {
+        let words = std::iter::once(&"dockerd").chain(words).map(OsString::from).collect();
+        Settings::new(&from_flags(words).unwrap())
+    }
+
+    #[test]
+    fn mistakes_are_reported_together() {
+        let wrong = settings(&["-H", "nowhere://x", "--storage-driver", "zfs", "--mtu=12", "--label", "plain"]).unwrap_err();
+        for part in ["nowhere", "zfs", "12", "plain"] {
+            assert!(wrong.contains(part), "{part} is not in {wrong}");
+        }
+    }
+
+    #[test]
+    fn what_test_benches_say_to_dockerd() {
+        let words = [
+            "--data-root=/d", "--exec-root", "/e", "--pidfile", "/p", "-H", "unix:///s", "--host=tcp://127.0.0.1:0",
+            "--containerd", "/x", "--containerd-namespace", "n", "--containerd-plugins-namespace", "p", "--debug",
+            "--storage-driver", "overlay2", "--userland-proxy=false", "--iptables=false", "--experimental",
+            "--default-address-pool", "base=10.5.0.0/16,size=24", "-b", "none", "--live-restore", "--label", "a=b",
+            "--swarm-default-advertise-addr", "lo", "--exec-opt", "native.cgroupdriver=cgroupfs", "--dns", "10.0.0.1",
+        ];
+        let s = settings(&words).unwrap();
+        assert_eq!(s.hosts, [Listen::Unix("/s".into()), Listen::Tcp("127.0.0.1:0".into())]);
+        assert!(s.default_bridge.is_none() && s.pools.len() == 1 && s.experimental && s.reloadable.debug);
+        assert_eq!((s.reloadable.labels, s.dns.nameservers), (vec!["a=b".into()], vec!["10.0.0.1".into()]));
+        assert_eq!(s.idle.len(), 6);
+    }
+
+    #[test]
+    fn the_default_bridge_is_what_it_is_told_to_be() {
+        let words = ["--bip", "10.9.0.1/16", "--fixed-cidr=10.9.4.0/24", "--mtu", "1400", "--icc=false", "--ip=127.0.0.1"];
+        let bridge = settings(&words).unwrap().default_bridge.unwrap();
+        assert_eq!(bridge.ipam[0].subnet, Some("10.9.0.0/16".parse().unwrap()));
+        assert_eq!(bridge.ipam[0].gateway, Some("10.9.0.1".parse().unwrap()));
+        assert_eq!(bridge.ipam[0].range, Some("10.9.4.0/24".parse().unwrap()));
+        assert_eq!(bridge.options["com.docker.network.bridge.enable_icc"], "false");
+        assert_eq!(bridge.options["com.docker.network.driver.mtu"], "1400");
+        assert!(settings(&["--ipv6"]).unwrap_err().contains("--fixed-cidr-v6"));
+        assert_eq!(settings(&["--ipv6", "--fixed-cidr-v6=fd00:9::/64"]).unwrap().default_bridge.unwrap().ipam.len(), 1);
+    }
+
+    #[test]
+    fn tls_has_usual_places_and_ports() {
+        let s = settings(&["--tlsverify", "--tlscert=/c", "--tlskey=/k", "--tlscacert=/a", "-H", "tcp://0.0.0.0"]).unwrap();
+        assert_eq!(s.tls, Some(Tls { clients: Some("/a".into()), certificate: "/c".into(), key: "/k".into() }));
+        assert_eq!(s.hosts, [Listen::Tcp("0.0.0.0:2376".into())]);
+        assert_eq!(settings(&["--tls=false"]).unwrap().tls, None);
+    }
+
+    #[test]
+    fn containers_defaults() {
+        let words = ["--default-ulimit=nofile=1024:2048", "--default-shm-size=1g", "--init", "--seccomp-profile=unconfined"];
+        let c = settings(&words).unwrap().containers;
+        assert_eq!((c.ulimits[0].soft, c.ulimits[0].hard, c.shm_size), (1024, 2048, Some(1 << 30)));
+        assert!(c.init && c.seccomp.as_deref() == Some("unconfined"));
+        assert!(settings(&["--seccomp-profile=/nonexistent"]).is_err());
+        assert!(settings(&["--label=a=b", "--label=a=c"]).unwrap_err().contains("conflict labels"));
+    }
+}
