@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask demo | test | verify | fix | tidy | bench`.
+//! The workshop: `cargo xtask demo | test | vm | verify | fix | tidy | bench`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -8,6 +8,7 @@ mod prerequisites;
 mod program;
 mod tests_run;
 mod tidy;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,8 @@ enum Task {
     Verify,
     /// Format, and apply what clippy can apply. The only one that writes.
     Fix,
+    /// The real tests on another kernel, with plain cgroup v2: a Debian in qemu.
+    Vm(vm::Options),
     /// The rules of the house that the compiler does not know.
     Tidy,
     /// Figures, beside the bare kernel's and, where dockerd is installed, Docker Swarm's.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Task::Test { rest } => tests_run::run(&root, &rest),
         Task::Verify => gate::verify(&root),
         Task::Fix => gate::fix(&root),
+        Task::Vm(options) => vm::run(&root, &options),
         Task::Tidy => tidy::run(&root),
         Task::Bench(options) => bench::run(&root, options),
     };

@@ -26,7 +26,7 @@ const PACKAGES: [&str; 16] = [
 ];
 
 /// What tests need besides: the other side of what they check.
-const TEST_PACKAGES: [&str; 5] = ["docker-registry", "docker-compose", "python3", "netbase", "tcpdump"];
+const TEST_PACKAGES: [&str; 6] = ["docker-registry", "docker-compose", "python3", "netbase", "tcpdump", "openssl"];
 
 /// Clients that may be here without a package: how to ask for them, and the packages that bring them, the first that
 /// this Debian has.
@@ -80,6 +80,11 @@ fn python_sdk(root: &Path) -> Result<()> {
         bail!("{SDK} does not work although it is installed in {}", home.display());
     }
     Ok(())
+}
+
+/// Installs these, where they are missing.
+pub fn ensure_these(packages: &[&'static str]) -> Result<()> {
+    install(packages.iter().copied().filter(|p| !is_installed(p)).collect())
 }
 
 fn install(missing: Vec<&str>) -> Result<()> {

@@ -1,4 +1,5 @@
-//! Programs on interfaces: tcx links, pinned, where the kernel has them; a clsact filter otherwise.
+//! Programs on interfaces: tcx links, pinned, where the kernel has them; otherwise a clsact filter, with its program
+//! pinned in the link's place.
 use crate::error::DatapathError;
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -43,7 +44,7 @@ fn parse_pin(name: &str) -> Option<(Gate, u32)> {
     Some((Gate::ALL.into_iter().find(|g| g.program() == program)?, ifindex.parse().ok()?))
 }
 
-/// Pinned links of an earlier run.
+/// What an earlier run has attached.
 pub fn pinned(dir: &Path) -> Vec<(Gate, u32)> {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
     entries.filter_map(|e| parse_pin(e.file_name().to_str()?)).collect()
@@ -76,10 +77,17 @@ pub fn attach(ebpf: &mut Ebpf, dir: &Path, gate: Gate, ifindex: u32) -> Result<(
     let interface = interface_name(ifindex)?;
     let name = gate.program();
     let program = program(ebpf, name)?;
-    if !has_tcx() {
-        return attach_filter(program, name, &interface);
-    }
     let path = pin_path(dir, gate, ifindex);
+    if !has_tcx() {
+        attach_filter(program, name, &interface)?;
+        // The filter lives with its device; the pin is the note that it is there, for whoever comes after us.
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(DatapathError::PinFile { path, source: e });
+            }
+            _ => return program.pin(&path).map_err(|source| DatapathError::Pin { path, source }),
+        }
+    }
     if path.exists() {
         if replace(program, &path) {
             return Ok(());
@@ -110,7 +118,7 @@ fn replace(program: &mut SchedClassifier, path: &Path) -> bool {
     }
 }
 
-/// A filter lives with its device and needs no pin.
+/// A filter, which lives with its device.
 pub fn attach_filter(program: &mut SchedClassifier, name: &'static str, interface: &str) -> Result<(), DatapathError> {
     let fail =
         |source| DatapathError::Attach { program: name, interface: interface.to_owned(), source: Box::new(source) };
@@ -133,12 +141,13 @@ pub fn attach_filter(program: &mut SchedClassifier, name: &'static str, interfac
 
 /// Takes the gate's program off an interface; fine if either is gone.
 pub fn detach(dir: &Path, gate: Gate, ifindex: u32) -> Result<(), DatapathError> {
+    let path = pin_path(dir, gate, ifindex);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(DatapathError::PinFile { path, source: e }),
+        _ => {}
+    }
     if has_tcx() {
-        let path = pin_path(dir, gate, ifindex);
-        return match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(DatapathError::PinFile { path, source: e }),
-            _ => Ok(()),
-        };
+        return Ok(());
     }
     let Ok(interface) = interface_name(ifindex) else { return Ok(()) };
     if let Ok(old) = SchedClassifierLink::attached(&interface, TcAttachType::Ingress, PRIORITY, HANDLE, None) {

@@ -34,6 +34,8 @@ pub struct Config {
     pub bridge: DefaultBridge,
     /// Address and prefix of `bridge` (`--bip`); `None`: the first free pool.
     pub bip: Option<(IpAddr, u8)>,
+    /// Driver options of `bridge`, over the usual ones (`--mtu`, `--icc` …).
+    pub bridge_options: BTreeMap<String, String>,
     /// Blocks with the prefix length to cut them into, for networks without a subnet. Empty: Docker's.
     pub pools: Vec<(Subnet, u8)>,
     /// The machine's resolv.conf.
@@ -281,6 +283,11 @@ impl Networks {
     /// When a repair fails.
     pub async fn verify(&self) -> Result<VerifyReport, NetworkError> {
         self.ask(Owner::verify).await
+    }
+
+    /// What the data path has counted, by name; nothing outside a swarm.
+    pub async fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.ask(|o| Ok(o.counters())).await.unwrap_or_default()
     }
 
     /// Blocks that this machine routes, for the choice of swarm subnets.

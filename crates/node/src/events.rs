@@ -2,6 +2,7 @@
 use model::Timestamp;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use wire::engine::Map;
@@ -19,6 +20,7 @@ pub struct Events {
 }
 
 struct Inner {
+    told: AtomicU64,
     history: Mutex<VecDeque<Event>>,
     live: broadcast::Sender<Event>,
     now: fn() -> Timestamp,
@@ -27,7 +29,12 @@ struct Inner {
 impl Events {
     /// An empty one.
     pub fn new(now: fn() -> Timestamp) -> Self {
-        Self { inner: Arc::new(Inner { history: Mutex::default(), live: broadcast::Sender::new(LIVE_MAX), now }) }
+        Self { inner: Arc::new(Inner { told: AtomicU64::new(0), history: Mutex::default(), live: broadcast::Sender::new(LIVE_MAX), now }) }
+    }
+
+    /// How many were told.
+    pub fn told(&self) -> u64 {
+        self.inner.told.load(Ordering::Relaxed)
     }
 
     /// Tells an event of this node.
@@ -38,6 +45,7 @@ impl Events {
     /// Tells an event of the node (`local`) or of the swarm (`swarm`).
     pub fn tell_scoped(&self, typ: &str, action: &str, id: &str, attributes: Map, scope: &str) {
         let event = Event::new(typ, action, id, attributes, scope, (self.inner.now)());
+        self.inner.told.fetch_add(1, Ordering::Relaxed);
         let mut history = self.inner.history.lock();
         if history.len() == HISTORY_MAX {
             history.pop_front();

@@ -15,6 +15,13 @@ use wire::Refusal;
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// The default bridge's interface, unless another engine of this namespace has it.
 const DOCKER0: &str = "docker0";
+/// What the default bridge is unless flags say otherwise.
+const BRIDGE_OPTIONS: [(&str, &str); 4] = [
+    ("com.docker.network.bridge.enable_icc", "true"),
+    ("com.docker.network.bridge.enable_ip_masquerade", "true"),
+    ("com.docker.network.bridge.host_binding_ipv4", "0.0.0.0"),
+    ("com.docker.network.driver.mtu", "1500"),
+];
 /// Longest interface name.
 const INTERFACE_NAME_MAX: usize = 15;
 
@@ -56,6 +63,11 @@ impl Owner {
             DefaultBridge::Foreign(name) => n.interface == *name,
             DefaultBridge::None => false,
         };
+        let is_set = |(key, value): (&String, &String)| n.spec.options.get(key) == Some(value);
+        let usual = BRIDGE_OPTIONS.iter().all(|(key, value)| {
+            self.config.bridge_options.contains_key(*key) || n.spec.options.get(*key).is_some_and(|v| v == value)
+        });
+        let fits = fits && usual && self.config.bridge_options.iter().all(is_set);
         let used = self.saved.sandboxes.values().flat_map(|s| &s.endpoints).any(|e| e.network_id == n.id);
         if fits || used {
             if !fits {
@@ -82,15 +94,11 @@ impl Owner {
                 (self.mark.choose(&self.netlink, DOCKER0)?, bip.into_iter().collect())
             }
         };
-        let option = |k: &str, v: &str| (format!("com.docker.network.{k}"), v.to_owned());
-        let mut options = BTreeMap::from([
-            option("bridge.default_bridge", "true"),
-            option("bridge.enable_icc", "true"),
-            option("bridge.enable_ip_masquerade", "true"),
-            option("bridge.host_binding_ipv4", "0.0.0.0"),
-            option("bridge.name", &interface),
-            option("driver.mtu", "1500"),
-        ]);
+        let mut options: BTreeMap<String, String> =
+            BRIDGE_OPTIONS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        options.insert("com.docker.network.bridge.default_bridge".to_owned(), "true".to_owned());
+        options.insert(BRIDGE_NAME.to_owned(), interface);
+        options.extend(self.config.bridge_options.clone());
         if self.config.bridge != DefaultBridge::Own {
             options.insert(FOREIGN.to_owned(), "true".to_owned());
         }

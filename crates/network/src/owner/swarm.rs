@@ -289,6 +289,15 @@ impl Owner {
         seat.and(sealed)
     }
 
+    /// What the data path has counted.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let Some(swarm) = &self.swarm else { return Vec::new() };
+        swarm.road.counters().map(|c| c.named()).unwrap_or_else(|e| {
+            tracing::warn!(error = chain(&e), "the data path's counters cannot be read");
+            Vec::new()
+        })
+    }
+
     pub(crate) fn live_connections(&mut self, task: &TaskId) -> usize {
         let Some(swarm) = &self.swarm else { return 0 };
         let endpoints =

@@ -80,6 +80,7 @@ impl Machine {
             pin_dir: at("bpf"),
             bridge: Default::default(),
             bip: None,
+            bridge_options: Default::default(),
             pools: Vec::new(),
             host_resolv_conf: at("resolv.conf"),
         }

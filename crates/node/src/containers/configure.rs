@@ -1,11 +1,12 @@
 //! From a client's wish and an image's defaults to the configuration of a container. Pure.
+use std::net::IpAddr;
 use wire::Refusal;
 use wire::engine::StrSlice;
-use wire::engine::container::{ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig};
+use wire::engine::container::{ContainerConfig, ContainerCreateBody, HealthConfig, HostConfig, Ulimit};
 use wire::engine::lenient;
 
 /// The daemon's defaults for containers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Defaults {
     /// Log driver.
     pub log_driver: String,
@@ -19,6 +20,22 @@ pub struct Defaults {
     pub open_files: Option<(u64, u64)>,
     /// Whether there is a default bridge network.
     pub default_bridge: bool,
+    /// Resource limits, for each kind that a container does not limit itself.
+    pub ulimits: Vec<Ulimit>,
+    /// Bytes of `/dev/shm`.
+    pub shm_size: Option<i64>,
+    /// IPC namespace.
+    pub ipc_mode: Option<String>,
+    /// Control group namespace.
+    pub cgroupns_mode: Option<String>,
+    /// An init as process 1.
+    pub init: bool,
+    /// No new privileges.
+    pub no_new_privileges: bool,
+    /// Seccomp profile of containers that are neither privileged nor name one: its text, `builtin` or `unconfined`.
+    pub seccomp: Option<String>,
+    /// What `host-gateway` means; `None`: the default bridge's address.
+    pub host_gateway: Option<IpAddr>,
 }
 
 /// Docker's smallest memory limit.
@@ -134,10 +151,33 @@ pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
         host.log_config.config = defaults.log_opts.clone();
     }
     if host.shm_size == 0 {
-        host.shm_size = 64 << 20;
+        host.shm_size = defaults.shm_size.unwrap_or(64 << 20);
     }
     if host.ipc_mode.is_empty() {
-        host.ipc_mode = "private".into();
+        host.ipc_mode = defaults.ipc_mode.clone().unwrap_or_else(|| "private".into());
+    }
+    let limited: Vec<String> = host.ulimits.iter().flatten().map(|u| u.name.clone()).collect();
+    let more = defaults.ulimits.iter().filter(|u| !limited.contains(&u.name)).cloned();
+    let more: Vec<Ulimit> = more.collect();
+    if !more.is_empty() {
+        host.ulimits.get_or_insert_default().extend(more);
+    }
+    if defaults.init && host.init.is_none() {
+        host.init = Some(true);
+    }
+    let says = |host: &HostConfig, what: &str| {
+        host.security_opt.iter().flatten().any(|o| o.split(['=', ':']).next() == Some(what))
+    };
+    if defaults.no_new_privileges && !says(&host, "no-new-privileges") {
+        host.security_opt.get_or_insert_default().push("no-new-privileges".into());
+    }
+    if let Some(profile) = defaults.seccomp.as_ref().filter(|p| *p != "builtin" && !host.privileged)
+        && !says(&host, "seccomp")
+    {
+        host.security_opt.get_or_insert_default().push(format!("seccomp={profile}"));
+    }
+    if let (true, Some(mode)) = (host.cgroupns_mode.is_empty(), &defaults.cgroupns_mode) {
+        host.cgroupns_mode = mode.clone();
     }
     if host.cgroupns_mode.is_empty() {
         host.cgroupns_mode =

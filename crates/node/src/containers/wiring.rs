@@ -185,8 +185,11 @@ impl Containers {
                 .split_once([':', '='])
                 .ok_or_else(|| Refusal::invalid(format!("bad format for add-host: \"{host}\"")))?;
             if addr == "host-gateway" {
-                let bridge = self.inner.base.networks.local("bridge")?;
-                extra_hosts.extend(bridge.pools.first().map(|p| (name.to_owned(), p.gateway)));
+                let gateway = match self.inner.base.defaults.host_gateway {
+                    Some(addr) => Some(addr),
+                    None => self.inner.base.networks.local("bridge")?.pools.first().map(|p| p.gateway),
+                };
+                extra_hosts.extend(gateway.map(|addr| (name.to_owned(), addr)));
                 continue;
             }
             let addr = addr

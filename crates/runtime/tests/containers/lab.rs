@@ -72,7 +72,9 @@ impl Lab {
     }
 
     pub fn group(&self, controller: &str, launch: &Launch) -> PathBuf {
-        Path::new("/sys/fs/cgroup").join(controller).join(self.parent()).join(&launch.id)
+        let root = Path::new("/sys/fs/cgroup");
+        let root = if kernel::cgroup::Layout::of_this_machine().is_v2() { root.into() } else { root.join(controller) };
+        root.join(self.parent()).join(&launch.id)
     }
 }
 

@@ -145,11 +145,9 @@ async fn pause_stats_update_and_processes() {
     let id = &launch.id;
     let used = async || lab.runtime.stats(id).await.unwrap().cpu.total_ns;
     let first = used().await;
-    until(|| {
-        std::fs::read_to_string(lab.group("cpuacct", &launch).join("cpuacct.usage"))
-            .is_ok_and(|t| t.trim().parse::<u64>().unwrap() > first)
-    })
-    .await;
+    while used().await == first {
+        tokio::task::yield_now().await;
+    }
     lab.runtime.pause(id).await.unwrap();
     let before = used().await;
     tokio::time::sleep(std::time::Duration::from_millis(100)).await;

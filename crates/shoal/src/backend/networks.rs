@@ -96,11 +96,14 @@ impl Networks for Backend {
                 reserved: c.aux_address.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect(),
             })
             .collect();
+        let driver = if body.driver.is_empty() { ::network::BRIDGE } else { body.driver.as_str() };
+        let mut options = self.0.settings.network_options.get(driver).cloned().unwrap_or_default();
+        options.extend(body.options);
         let spec = LocalNetworkSpec {
             name: body.name,
             driver: body.driver,
             labels: body.labels,
-            options: body.options,
+            options,
             internal: body.internal,
             attachable: body.attachable,
             ipv6: body.enable_ipv6.unwrap_or(false),

@@ -1,9 +1,10 @@
 //! The engine put together: what the doors and the agent stand on.
 use super::membership::Membership;
-use super::options::Settings;
+use super::options::{Reloadable, Settings};
 use node::containers::Containers;
 use node::events::Events;
 use node::volumes::Volumes;
+use parking_lot::RwLock;
 use std::sync::Arc;
 
 /// What clients are told: the Docker release whose behaviour is kept, and our own version as build metadata.
@@ -13,6 +14,8 @@ pub const ENGINE_VERSION: &str = concat!("28.2.2+shoal", env!("CARGO_PKG_VERSION
 pub struct Engine {
     /// Settings.
     pub settings: Settings,
+    /// Those that may change while it runs.
+    pub reloadable: Arc<RwLock<Reloadable>>,
     /// This engine's own id (not the node's).
     pub id: String,
     /// Containers.

@@ -1,46 +1,40 @@
 //! The daemon: settings, start, the doors, the end.
+mod doors;
 pub mod engine;
 pub mod membership;
+mod metrics;
 pub mod options;
 pub mod relay;
 mod start;
 pub mod swarm_events;
-pub mod tls;
+mod words;
 
-use clap::Parser;
-use options::{Options, Settings};
+use options::Refused;
 use std::ffi::OsString;
 use std::process::ExitCode;
-use tracing_subscriber::EnvFilter;
+use words::Words;
 
-/// `shoal daemon …`.
+/// What dockerd answers to a command line that it cannot read.
+const USAGE: u8 = 125;
+
+/// `shoal daemon …`; the first of `args` is the name it is called by.
 pub fn main(args: Vec<OsString>) -> ExitCode {
-    let settings = match Options::try_parse_from(args) {
-        Ok(options) => Settings::load(options),
-        Err(e) => {
-            let _ = e.print();
-            return ExitCode::from(if e.use_stderr() { 125 } else { 0 });
+    let settings = match options::read(&args) {
+        Ok(settings) => settings,
+        Err(Refused::Answered(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
         }
-    };
-    let settings = match settings {
-        Ok(s) => s,
-        Err(wrong) => {
-            for line in wrong.lines() {
-                eprintln!("shoal daemon: {line}");
-            }
+        Err(Refused::Usage(text)) => {
+            eprintln!("{text}");
+            return ExitCode::from(USAGE);
+        }
+        Err(Refused::Settings(wrong)) => {
+            eprintln!("{wrong}");
             return ExitCode::FAILURE;
         }
     };
-    let level = match settings.log_level.as_str() {
-        _ if settings.debug => "debug",
-        "debug" => "debug",
-        "warn" => "warn",
-        "error" | "fatal" => "error",
-        _ => "info",
-    };
-    let filter = EnvFilter::try_from_env("SHOAL_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,shoal={level},node={level},manager={level},cluster={level},network={level},datapath={level},runtime={level},images={level},api={level},openraft=error")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let words = Words::begin(&settings.log_level, settings.reloadable.debug, settings.log_json);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("shoal").build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -48,7 +42,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let code = match runtime.block_on(start::run(settings)) {
+    let code = match runtime.block_on(start::run(settings, &args, &words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             eprintln!("shoal daemon: {e:#}");

@@ -1,7 +1,10 @@
 //! Start and end of a daemon.
 use super::engine::Engine;
 use super::membership::Membership;
-use super::options::{Listen, Settings};
+use super::doors::Doors;
+use super::metrics;
+use super::options::{self, ContainerDefaults, Settings};
+use super::words::Words;
 use crate::backend::Backend;
 use anyhow::{Context, Result, bail};
 use node::containers::configure::Defaults;
@@ -11,12 +14,15 @@ use node::volumes::Volumes;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::{TcpListener, UnixListener};
+use parking_lot::RwLock;
+use std::ffi::OsString;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use wire::engine::container::Ulimit;
 
 /// Runs until a signal says otherwise. Containers are left alone.
-pub async fn run(settings: Settings) -> Result<()> {
+pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     for dir in [&settings.data_root, &settings.exec_root] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
@@ -27,19 +33,14 @@ pub async fn run(settings: Settings) -> Result<()> {
     if let Some(path) = &pidfile {
         write_pidfile(path)?;
     }
-    // The doors first: a taken socket must be told before anything is touched.
-    let mut unix = Vec::new();
-    let mut tcp = Vec::new();
-    for listen in &settings.hosts {
-        match listen {
-            Listen::Unix(path) => unix.push((bind_unix(path)?, path.clone())),
-            Listen::Tcp(addr) => {
-                tcp.push(TcpListener::bind(addr).await.with_context(|| format!("cannot listen on tcp://{addr}"))?);
-            }
-        }
+    settings.idle.iter().for_each(|text| tracing::info!("{text}"));
+    if let Some(score) = settings.oom_score {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string()).context("cannot set the OOM score")?;
     }
-    let tls = match &settings.tls {
-        Some(files) => Some((files.load()?, files.verify)),
+    // The doors first: a taken socket must be told before anything is touched.
+    let doors = Doors::open(&settings).await?;
+    let figures = match settings.metrics {
+        Some(addr) => Some(TcpListener::bind(addr).await.with_context(|| format!("cannot listen on {addr}"))?),
         None => None,
     };
     let engine = build(settings).await?;
@@ -48,39 +49,54 @@ pub async fn run(settings: Settings) -> Result<()> {
         .with_unread(kernel::socket::unread_by_peer);
     engine.membership.begin(engine.clone(), server.clone()).await;
     let stop = CancellationToken::new();
-    let mut doors = tokio::task::JoinSet::new();
-    let mut sockets = Vec::new();
-    for (listener, path) in unix {
-        tracing::info!("listening on unix://{}", path.display());
-        doors.spawn(server.clone().serve_unix(listener, stop.clone()));
-        sockets.push(path);
+    let open = doors.serve(&server, &stop)?;
+    if let Some(listener) = figures {
+        tracing::info!(addr = %listener.local_addr()?, "answering /metrics");
+        tokio::spawn(metrics::serve(listener, engine.clone(), stop.clone()));
     }
-    for listener in tcp {
-        let addr = listener.local_addr()?;
-        match &tls {
-            Some((_, true)) => tracing::info!(%addr, "listening with TLS, for clients with a certificate"),
-            Some((_, false)) => {
-                tracing::warn!(%addr, "listening with TLS, but for everybody: --tlsverify lets in only clients with a certificate");
-            }
-            None => tracing::warn!(%addr, "listening in clear: everybody who reaches this port is root here"),
-        }
-        doors.spawn(server.clone().serve_tcp(listener, tls.as_ref().map(|(config, _)| config.clone()), stop.clone()));
-    }
+    // Before the service manager hears that we are ready: what it sends from then on must be understood.
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+    let mut hup = signal(SignalKind::hangup())?;
+    tell_service_manager("READY=1");
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = int.recv() => break,
+            _ = hup.recv() => reload(&engine, args, words),
+        }
     }
+    tell_service_manager("STOPPING=1");
     tracing::info!("going down; containers and networks stay");
     stop.cancel();
     engine.membership.stop().await;
-    for path in sockets {
-        let _ = std::fs::remove_file(path);
-    }
+    drop(open);
     if let Some(path) = pidfile {
         let _ = std::fs::remove_file(path);
     }
     Ok(())
+}
+
+fn tell_service_manager(state: &str) {
+    if let Err(e) = kernel::activation::notify(state) {
+        tracing::warn!(error = %e, "the service manager does not hear {state}");
+    }
+}
+
+/// Takes over what may change; a mistake in the file changes nothing.
+fn reload(engine: &Engine, args: &[OsString], words: &Words) {
+    let new = match options::read_again(args) {
+        Ok(new) => new,
+        Err(why) => return tracing::error!("the settings are not read again: {why}"),
+    };
+    words.set_debug(new.debug);
+    let old = std::mem::replace(&mut *engine.reloadable.write(), new.clone());
+    tracing::info!(?old, ?new, "settings read again");
+    let attributes = [
+        ("name".to_owned(), crate::backend::hostname()),
+        ("debug".to_owned(), new.debug.to_string()),
+        ("labels".to_owned(), serde_json::to_string(&new.labels).unwrap_or_default()),
+    ];
+    engine.events.tell("daemon", "reload", &engine.id, attributes.into());
 }
 
 async fn build(settings: Settings) -> Result<Arc<Engine>> {
@@ -103,6 +119,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             Some(name) => network::DefaultBridge::Foreign(name.to_owned()),
         },
         bip: settings.bip.map(|(subnet, addr)| (addr, subnet.prefix)),
+        bridge_options: settings.bridge_options.clone(),
         pools: settings.pools.clone(),
         host_resolv_conf: "/etc/resolv.conf".into(),
     })
@@ -124,17 +141,33 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
         defaults: Defaults {
             log_driver: settings.log_driver.clone(),
             log_opts: settings.log_opts.clone(),
-            cgroup_parent: settings.cgroup_parent.clone(),
             dns: settings.dns.clone(),
             default_bridge: settings.bridge.as_deref() != Some("none"),
-            open_files,
+            host_gateway: settings.host_gateway,
+            ..container_defaults(&settings.containers)
         },
     })
     .await
     .map_err(|e| anyhow::anyhow!("containers: {e}"))?;
     let id = engine_id(&settings.data_root)?;
     let membership = Arc::new(Membership::new(settings.data_root.join("swarm")));
-    Ok(Arc::new(Engine { settings, id, containers, images, networks, volumes, plugins, events, membership }))
+    let reloadable = Arc::new(RwLock::new(settings.reloadable.clone()));
+    Ok(Arc::new(Engine { settings, reloadable, id, containers, images, networks, volumes, events, membership, plugins }))
+}
+
+fn container_defaults(c: &ContainerDefaults) -> Defaults {
+    let ulimit = |u: &model::Ulimit| Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft };
+    Defaults {
+        cgroup_parent: c.cgroup_parent.clone(),
+        ulimits: c.ulimits.iter().map(ulimit).collect(),
+        shm_size: c.shm_size,
+        ipc_mode: c.ipc_mode.clone(),
+        cgroupns_mode: c.cgroupns_mode.clone(),
+        init: c.init,
+        no_new_privileges: c.no_new_privileges,
+        seccomp: c.seccomp.clone(),
+        ..Defaults::default()
+    }
 }
 
 fn engine_id(data_root: &Path) -> Result<String> {
@@ -177,19 +210,4 @@ fn write_pidfile(path: &Path) -> Result<()> {
 fn is_alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
-}
-
-fn bind_unix(path: &Path) -> Result<UnixListener> {
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    }
-    if path.exists() {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            bail!("another daemon listens on {}: stop it, or give another -H", path.display());
-        }
-        std::fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
-    let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {}", path.display()))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
 }

@@ -181,6 +181,9 @@ impl TestLab {
     /// Asks again until the answer is there; panics with what was last missing.
     #[track_caller]
     pub fn until<T>(&self, what: &str, limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
+        // A machine that is emulated says how many times slower it is.
+        let patience: u32 = std::env::var("SHOAL_PATIENCE").ok().and_then(|p| p.parse().ok()).unwrap_or(1);
+        let limit = limit * patience;
         let deadline = Instant::now() + limit;
         loop {
             match ask() {

@@ -220,9 +220,10 @@ impl Membership {
         let routes = Arc::new(RwLock::new(Vec::new()));
         let (networks, seen) = (engine.networks.clone(), routes.clone());
         tokio::spawn(async move { *seen.write() = networks.routes().await });
-        let settings = engine.settings.clone();
+        let (settings, reloadable) = (engine.settings.clone(), engine.reloadable.clone());
         let key = engine.networks.encryption_key();
-        let describe = move || describe(&settings, &credentials, routes.read().clone(), key);
+        let describe =
+            move || describe(&settings, &reloadable.read().labels, &credentials, routes.read().clone(), key);
         let agent = Agent::new(AgentConfig {
             executor: executor.clone(),
             directory: Arc::new(Sink(engine.networks.clone())),

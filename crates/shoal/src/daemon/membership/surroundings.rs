@@ -89,6 +89,7 @@ impl Puller for Registry {
 
 pub(super) fn describe(
     settings: &Settings,
+    labels: &[String],
     credentials: &Credentials,
     routes: Vec<Subnet>,
     key: Option<[u8; 32]>,
@@ -97,7 +98,7 @@ pub(super) fn describe(
     let mut plugins = words("Network", &["bridge", "host", "macvlan", "null", "overlay"]);
     plugins.extend(words("Volume", &["local"]));
     plugins.extend(words("Log", &["json-file", "local"]));
-    let labels = settings.labels.iter().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
+    let labels = labels.iter().filter_map(|l| l.split_once('=')).map(|(k, v)| (k.to_owned(), v.to_owned()));
     NodeDescription {
         hostname: crate::backend::hostname(),
         platform: Platform { os: "linux".into(), architecture: std::env::consts::ARCH.into() },

@@ -90,7 +90,7 @@ pub fn with_file(mut flags: Given) -> Result<Given, String> {
     };
     let file = parse(text.trim_start_matches('\u{feff}')).map_err(failed)?;
     // What is only added up may stand in both.
-    let both = |name: &&str| !matches!(**name, "node-generic-resource" | "add-runtime");
+    let both = |name: &&&'static str| !matches!(**name, "node-generic-resource" | "add-runtime");
     let conflicts: Vec<String> = file
         .0
         .keys()

@@ -33,8 +33,12 @@ pub struct Settings {
     pub experimental: bool,
     /// How readily the kernel kills the daemon.
     pub oom_score: Option<i32>,
-    /// The default bridge network, unless there is none.
-    pub default_bridge: Option<network::DefaultBridge>,
+    /// Name of a bridge that the default network shall use; `none`: there shall be none.
+    pub bridge: Option<String>,
+    /// Asked-for subnet and address of the default bridge.
+    pub bip: Option<(Subnet, IpAddr)>,
+    /// Driver options of the default bridge, over the usual ones.
+    pub bridge_options: BTreeMap<String, String>,
     /// Pools for local networks.
     pub pools: Vec<(Subnet, u8)>,
     /// Default options of new networks, by driver.
@@ -51,9 +55,11 @@ pub struct Settings {
     pub containers: ContainerDefaults,
     /// Default advertised address.
     pub advertise: Option<String>,
-    /// Registries in clear, or with unknown certificates.
+    /// How registries are reached.
+    pub registries: images::RegistrySettings,
+    /// Registries in clear, or with unknown certificates, as given.
     pub insecure_registries: Vec<String>,
-    /// Mirrors of Docker Hub.
+    /// Mirrors of Docker Hub, as given.
     pub registry_mirrors: Vec<String>,
     /// Generic resources.
     pub generic_resources: Vec<model::GenericResource>,
@@ -147,8 +153,14 @@ impl Settings {
         for (driver, key, value) in keep(given.list("default-network-opt").iter().map(|o| values::network_option(o)), &mut wrong) {
             network_options.entry(driver).or_default().insert(key, value);
         }
+        let (insecure, mirrors) = (given.list("insecure-registry"), given.list("registry-mirror"));
+        let registries = images::RegistrySettings::parse(insecure, mirrors).unwrap_or_else(|all| {
+            wrong.extend(all);
+            images::RegistrySettings::default()
+        });
         let settings = Self {
             hosts,
+            registries,
             group: text("group").map_or(Group::Usual, Group::Named),
             tls,
             metrics: text("metrics-addr").and_then(|a| keep_one(values::metrics(&a), &mut wrong)),
@@ -160,7 +172,9 @@ impl Settings {
             log_level,
             experimental: given.switch("experimental").unwrap_or(false),
             oom_score: text("oom-score-adjust").and_then(|n| keep_one(values::number(&n, -1000, 1000), &mut wrong)),
-            default_bridge: default_bridge(given, &mut wrong),
+            bip: text("bip").and_then(|b| keep_one(values::cidr("bip", &b), &mut wrong)),
+            bridge: text("bridge"),
+            bridge_options: bridge_options(given, &mut wrong),
             pools: keep(given.list("default-address-pool").iter().map(|p| values::pool(p)), &mut wrong),
             network_options,
             dns: model::DnsConfig {
@@ -179,14 +193,17 @@ impl Settings {
                 .collect(),
             containers: container_defaults(given, &mut wrong),
             advertise: text("swarm-default-advertise-addr"),
-            insecure_registries: given.list("insecure-registry").to_vec(),
-            registry_mirrors: keep(given.list("registry-mirror").iter().map(|m| values::mirror(m)), &mut wrong),
+            insecure_registries: insecure.to_vec(),
+            registry_mirrors: mirrors.to_vec(),
             generic_resources: keep(
                 given.list("node-generic-resource").iter().map(|r| values::generic_resource(r)),
                 &mut wrong,
             ),
             idle,
         };
+        if settings.bridge.is_some() && settings.bip.is_some() {
+            wrong.push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
+        }
         if wrong.is_empty() { Ok(settings) } else { Err(wrong.join("\n")) }
     }
 }
@@ -236,31 +253,13 @@ fn tls(given: &Given) -> Option<Tls> {
     Some(Tls { clients: verify.then(|| file("tlscacert", "ca.pem")), certificate, key })
 }
 
-fn default_bridge(given: &Given, wrong: &mut Vec<String>) -> Option<network::DefaultBridge> {
-    match given.text("bridge") {
-        Some("none") => return None,
-        None | Some("" | "docker0") => {}
-        Some(other) => wrong.push(format!(
-            "--bridge={other} is not supported, only docker0 or none: the default bridge is made by the daemon; \
-             for another bridge, make a network with com.docker.network.bridge.name"
-        )),
-    }
-    let mut subnets = |bip: &str, fixed: &str| {
-        let bip = given.text(bip).and_then(|b| keep_one(values::cidr(bip, b), wrong));
-        let fixed = given.text(fixed).and_then(|f| keep_one(values::cidr(fixed, f), wrong));
-        let subnet = bip.as_ref().or(fixed.as_ref()).map(|(subnet, _)| *subnet)?;
-        let range = fixed.map(|(range, _)| range).filter(|r| *r != subnet);
-        Some(model::IpamConfig { subnet: Some(subnet), gateway: bip.map(|(_, a)| a), range, ..Default::default() })
-    };
-    let (v4, v6) = (subnets("bip", "fixed-cidr"), subnets("bip6", "fixed-cidr-v6"));
-    let ipv6 = given.switch("ipv6").unwrap_or(false);
-    if ipv6 && v6.is_none() {
-        wrong.push("--ipv6 needs --fixed-cidr-v6 or --bip6 for the default bridge".into());
-    }
+fn bridge_options(given: &Given, wrong: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     let mut option = |name: &str, value: String| options.insert(format!("com.docker.network.{name}"), value);
     if let Some(mtu) = given.text("mtu") {
-        keep_one(values::number(mtu, 68, 65535), wrong).map(|n| option("driver.mtu", n.to_string()));
+        if let Some(n) = keep_one(values::number(mtu, 68, 65535), wrong) {
+            option("driver.mtu", n.to_string());
+        }
     }
     if let Some(icc) = given.switch("icc") {
         option("bridge.enable_icc", icc.to_string());
@@ -269,9 +268,11 @@ fn default_bridge(given: &Given, wrong: &mut Vec<String>) -> Option<network::Def
         option("bridge.enable_ip_masquerade", masq.to_string());
     }
     if let Some(ip) = given.text("ip") {
-        keep_one(values::address("ip", ip), wrong).map(|a| option("bridge.host_binding_ipv4", a.to_string()));
+        if let Some(a) = keep_one(values::address("ip", ip), wrong) {
+            option("bridge.host_binding_ipv4", a.to_string());
+        }
     }
-    Some(network::DefaultBridge { ipam: v4.into_iter().chain(v6.filter(|_| ipv6)).collect(), ipv6, options })
+    options
 }
 
 fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> ContainerDefaults {
@@ -325,22 +326,19 @@ mod tests {
         ];
         let s = settings(&words).unwrap();
         assert_eq!(s.hosts, [Listen::Unix("/s".into()), Listen::Tcp("127.0.0.1:0".into())]);
-        assert!(s.default_bridge.is_none() && s.pools.len() == 1 && s.experimental && s.reloadable.debug);
+        assert!(s.bridge.as_deref() == Some("none") && s.pools.len() == 1 && s.experimental && s.reloadable.debug);
         assert_eq!((s.reloadable.labels, s.dns.nameservers), (vec!["a=b".into()], vec!["10.0.0.1".into()]));
         assert_eq!(s.idle.len(), 6);
     }
 
     #[test]
     fn the_default_bridge_is_what_it_is_told_to_be() {
-        let words = ["--bip", "10.9.0.1/16", "--fixed-cidr=10.9.4.0/24", "--mtu", "1400", "--icc=false", "--ip=127.0.0.1"];
-        let bridge = settings(&words).unwrap().default_bridge.unwrap();
-        assert_eq!(bridge.ipam[0].subnet, Some("10.9.0.0/16".parse().unwrap()));
-        assert_eq!(bridge.ipam[0].gateway, Some("10.9.0.1".parse().unwrap()));
-        assert_eq!(bridge.ipam[0].range, Some("10.9.4.0/24".parse().unwrap()));
-        assert_eq!(bridge.options["com.docker.network.bridge.enable_icc"], "false");
-        assert_eq!(bridge.options["com.docker.network.driver.mtu"], "1400");
-        assert!(settings(&["--ipv6"]).unwrap_err().contains("--fixed-cidr-v6"));
-        assert_eq!(settings(&["--ipv6", "--fixed-cidr-v6=fd00:9::/64"]).unwrap().default_bridge.unwrap().ipam.len(), 1);
+        let s = settings(&["--bip", "10.9.0.1/16", "--mtu", "1400", "--icc=false", "--ip=127.0.0.1"]).unwrap();
+        assert_eq!(s.bip, Some(("10.9.0.0/16".parse().unwrap(), "10.9.0.1".parse().unwrap())));
+        assert_eq!(s.bridge_options["com.docker.network.bridge.enable_icc"], "false");
+        assert_eq!(s.bridge_options["com.docker.network.driver.mtu"], "1400");
+        assert!(settings(&["--ipv6"]).unwrap_err().contains("docker network create --ipv6"));
+        assert!(settings(&["-b", "br9", "--bip", "10.9.0.1/16"]).unwrap_err().contains("mutually exclusive"));
     }
 
     #[test]

@@ -130,15 +130,6 @@ pub fn bytes(text: &str) -> Parsed<i64> {
     number.ok_or_else(|| format!("invalid size: '{text}'"))
 }
 
-/// The URL of a mirror, as dockerd checks it.
-pub fn mirror(text: &str) -> Parsed<String> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    match rest {
-        Some(host) if !host.is_empty() && !host.contains(['?', '#', '@']) => Ok(format!("{}/", text.trim_end_matches('/'))),
-        _ => Err(format!("invalid mirror: {text:?}: http://HOST or https://HOST is expected")),
-    }
-}
-
 /// `KIND=VALUE`.
 pub fn generic_resource(text: &str) -> Parsed<model::GenericResource> {
     let (kind, value) = pair("generic resource", text)?;
@@ -188,8 +179,6 @@ mod tests {
         assert!(ulimit("nofile=20:10").is_err() && ulimit("=1").is_err());
         assert_eq!(pool("base=10.5.0.0/16,size=24").unwrap().1, 24);
         assert!(pool("base=10.5.0.0/16,size=8").is_err());
-        assert_eq!(mirror("https://m.example").unwrap(), "https://m.example/");
-        assert!(mirror("m.example").is_err());
         assert_eq!(cidr("bip", "10.9.0.1/16").unwrap().1.to_string(), "10.9.0.1");
         assert!(cidr("bip", "10.9.0.1/64").is_err());
         assert!(feature("buildkit=true").unwrap().is_some() && feature("warp=true").is_err());
