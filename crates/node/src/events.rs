@@ -2,8 +2,8 @@
 use model::Timestamp;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::broadcast;
 use wire::engine::Map;
 use wire::engine::events::Event;
@@ -29,7 +29,14 @@ struct Inner {
 impl Events {
     /// An empty one.
     pub fn new(now: fn() -> Timestamp) -> Self {
-        Self { inner: Arc::new(Inner { told: AtomicU64::new(0), history: Mutex::default(), live: broadcast::Sender::new(LIVE_MAX), now }) }
+        Self {
+            inner: Arc::new(Inner {
+                told: AtomicU64::new(0),
+                history: Mutex::default(),
+                live: broadcast::Sender::new(LIVE_MAX),
+                now,
+            }),
+        }
     }
 
     /// How many were told.

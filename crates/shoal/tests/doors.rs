@@ -127,10 +127,10 @@ fn what_makes_no_sense_is_told_before_anything_is_touched() {
 fn the_genuine_client_comes_in_by_tls_and_strangers_do_not() {
     let mut d = Daemon::new();
     certificates(d.dir.path());
-    let pem = |name: &str| d.path(name).to_str().unwrap().to_owned();
+    let dir = d.dir.path().to_owned();
+    let pem = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     let (ca, cert, key) = (pem("ca.pem"), pem("server.pem"), pem("server-key.pem"));
-    let words =
-        ["-H", "tcp://127.0.0.1:2376", "--tlsverify", "--tlscacert", &ca, "--tlscert", &cert, "--tlskey", &key];
+    let words = ["-H", "tcp://127.0.0.1:2376", "--tlsverify", "--tlscacert", &ca, "--tlscert", &cert, "--tlskey", &key];
     d.start(&words);
     let host = ["-H", "tcp://127.0.0.1:2376"];
     let (mine, my_key) = (pem("client.pem"), pem("client-key.pem"));
@@ -201,7 +201,15 @@ fn hangup_reads_labels_again_figures_are_answered_and_state_survives() {
     for line in ["engine_daemon_container_states_containers{state=\"running\"} 0", "shoal_swarm_member 0"] {
         assert!(figures.contains(line), "{line} is not in\n{figures}");
     }
-    let network = ["-H", &url, "network", "inspect", "bridge", "--format", "{{index .Options \"com.docker.network.driver.mtu\"}}"];
+    let network = [
+        "-H",
+        &url,
+        "network",
+        "inspect",
+        "bridge",
+        "--format",
+        "{{index .Options \"com.docker.network.driver.mtu\"}}",
+    ];
     assert_eq!(text(&d.docker(&network).stdout).trim(), "1400");
     assert!(d.end() < Duration::from_secs(10));
     assert!(!socket.exists());

@@ -26,8 +26,7 @@ const PACKAGES: [&str; 18] = [
 ];
 const SIZE: &str = "6G";
 /// Services that nobody asked for.
-const IDLE: [&str; 6] =
-    ["redis-server", "docker-registry", "apt-daily", "e2scrub", "fstrim", "systemd-timesyncd"];
+const IDLE: [&str; 6] = ["redis-server", "docker-registry", "apt-daily", "e2scrub", "fstrim", "systemd-timesyncd"];
 const UNIT: &str = "[Unit]
 Description=Tests
 After=multi-user.target
@@ -130,7 +129,9 @@ fn remove(tree: &Path) -> Result<()> {
         program::output(Path::new("/"), &["umount", point])?;
     }
     match std::fs::remove_dir_all(tree) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e).with_context(|| format!("cannot remove {}", tree.display())),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", tree.display()))
+        }
         _ => Ok(()),
     }
 }

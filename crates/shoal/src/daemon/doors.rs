@@ -86,7 +86,9 @@ impl Doors {
             let addr = listener.local_addr()?;
             match &self.tls {
                 Some(_) => tracing::info!(%addr, "listening with TLS"),
-                None => tracing::warn!(%addr, "listening in clear: everybody who reaches this port is root here; use --tlsverify"),
+                None => {
+                    tracing::warn!(%addr, "listening in clear: everybody who reaches this port is root here; use --tlsverify")
+                }
             }
             tokio::spawn(server.clone().serve_tcp(listener, self.tls.clone(), stop.clone()));
         }

@@ -73,14 +73,24 @@ async fn figures(engine: &Engine) -> Page {
     let (running, paused, stopped) = engine.containers.counts();
     for (state, n) in [("running", running), ("paused", paused), ("stopped", stopped)] {
         let help = "Containers by state";
-        page.gauge("engine_daemon_container_states_containers", help, &[("state", state)], u64::try_from(n).unwrap_or(0));
+        page.gauge(
+            "engine_daemon_container_states_containers",
+            help,
+            &[("state", state)],
+            u64::try_from(n).unwrap_or(0),
+        );
     }
     page.gauge("shoal_images", "Images", &[], engine.images.list().len() as u64);
     page.gauge("shoal_local_networks", "Networks of this machine", &[], engine.networks.locals().len() as u64);
     page.counter("engine_daemon_events_total", "Events told since the daemon began", &[], engine.events.told());
     swarm(engine, &mut page);
     for (what, n) in engine.networks.counters().await {
-        page.counter("shoal_datapath_total", "Packets and flows of overlays, by what became of them", &[("what", what)], n);
+        page.counter(
+            "shoal_datapath_total",
+            "Packets and flows of overlays, by what became of them",
+            &[("what", what)],
+            n,
+        );
     }
     process(&mut page);
     page
@@ -88,7 +98,12 @@ async fn figures(engine: &Engine) -> Page {
 
 fn swarm(engine: &Engine, page: &mut Page) {
     let info = engine.membership.info();
-    page.gauge("shoal_swarm_member", "Whether this node is in a swarm", &[], u64::from(info.local_node_state == "active"));
+    page.gauge(
+        "shoal_swarm_member",
+        "Whether this node is in a swarm",
+        &[],
+        u64::from(info.local_node_state == "active"),
+    );
     if info.local_node_state == "active" {
         let revision = engine.networks.directory().revision;
         page.gauge("shoal_directory_revision", "Revision of the network directory that is applied", &[], revision);

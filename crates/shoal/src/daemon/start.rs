@@ -1,7 +1,7 @@
 //! Start and end of a daemon.
+use super::doors::Doors;
 use super::engine::Engine;
 use super::membership::Membership;
-use super::doors::Doors;
 use super::metrics;
 use super::options::{self, ContainerDefaults, Settings};
 use super::words::Words;
@@ -11,11 +11,11 @@ use node::containers::configure::Defaults;
 use node::containers::{Containers, Foundations};
 use node::events::Events;
 use node::volumes::Volumes;
+use parking_lot::RwLock;
+use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use parking_lot::RwLock;
-use std::ffi::OsString;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -152,7 +152,18 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
     let id = engine_id(&settings.data_root)?;
     let membership = Arc::new(Membership::new(settings.data_root.join("swarm")));
     let reloadable = Arc::new(RwLock::new(settings.reloadable.clone()));
-    Ok(Arc::new(Engine { settings, reloadable, id, containers, images, networks, volumes, events, membership, plugins }))
+    Ok(Arc::new(Engine {
+        settings,
+        reloadable,
+        id,
+        containers,
+        images,
+        networks,
+        volumes,
+        events,
+        membership,
+        plugins,
+    }))
 }
 
 fn container_defaults(c: &ContainerDefaults) -> Defaults {

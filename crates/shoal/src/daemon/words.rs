@@ -6,8 +6,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, fmt};
 
 /// Ours; other crates are heard from warnings on.
-const CRATES: [&str; 9] =
-    ["shoal", "node", "manager", "cluster", "network", "datapath", "runtime", "images", "api"];
+const CRATES: [&str; 9] = ["shoal", "node", "manager", "cluster", "network", "datapath", "runtime", "images", "api"];
 
 /// The log. How much is said may change while the daemon runs.
 pub struct Words {

@@ -222,8 +222,7 @@ impl Membership {
         tokio::spawn(async move { *seen.write() = networks.routes().await });
         let (settings, reloadable) = (engine.settings.clone(), engine.reloadable.clone());
         let key = engine.networks.encryption_key();
-        let describe =
-            move || describe(&settings, &reloadable.read().labels, &credentials, routes.read().clone(), key);
+        let describe = move || describe(&settings, &reloadable.read().labels, &credentials, routes.read().clone(), key);
         let agent = Agent::new(AgentConfig {
             executor: executor.clone(),
             directory: Arc::new(Sink(engine.networks.clone())),

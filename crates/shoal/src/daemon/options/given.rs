@@ -297,7 +297,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_honoured_is_said_and_what_means_nothing_too() {
-        let (wrong, idle) = flags(&["--storage-driver", "zfs", "--userns-remap", "me", "--userland-proxy=false"]).judge();
+        let (wrong, idle) =
+            flags(&["--storage-driver", "zfs", "--userns-remap", "me", "--userland-proxy=false"]).judge();
         assert!(wrong.iter().any(|w| w.contains("storage-driver=zfs")) && wrong.iter().any(|w| w.contains("userns")));
         assert_eq!((wrong.len(), idle.len()), (2, 1));
         assert!(flags(&["-s", "overlay2", "--exec-opt", "native.cgroupdriver=cgroupfs"]).judge().0.is_empty());

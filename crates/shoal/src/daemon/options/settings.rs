@@ -148,9 +148,13 @@ impl Settings {
         one_of("log-format", &log_format, &["text", "json"], &mut wrong);
         let log_driver = text("log-driver").unwrap_or_else(|| "json-file".into());
         one_of("log-driver", &log_driver, &["json-file", "local", "none"], &mut wrong);
-        keep(given.list("feature").iter().map(|f| values::feature(f)), &mut wrong).into_iter().for_each(|f| idle.extend(f));
+        keep(given.list("feature").iter().map(|f| values::feature(f)), &mut wrong)
+            .into_iter()
+            .for_each(|f| idle.extend(f));
         let mut network_options: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-        for (driver, key, value) in keep(given.list("default-network-opt").iter().map(|o| values::network_option(o)), &mut wrong) {
+        for (driver, key, value) in
+            keep(given.list("default-network-opt").iter().map(|o| values::network_option(o)), &mut wrong)
+        {
             network_options.entry(driver).or_default().insert(key, value);
         }
         let (insecure, mirrors) = (given.list("insecure-registry"), given.list("registry-mirror"));
@@ -202,7 +206,8 @@ impl Settings {
             idle,
         };
         if settings.bridge.is_some() && settings.bip.is_some() {
-            wrong.push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
+            wrong
+                .push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
         }
         if wrong.is_empty() { Ok(settings) } else { Err(wrong.join("\n")) }
     }
@@ -309,7 +314,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_reported_together() {
-        let wrong = settings(&["-H", "nowhere://x", "--storage-driver", "zfs", "--mtu=12", "--label", "plain"]).unwrap_err();
+        let wrong =
+            settings(&["-H", "nowhere://x", "--storage-driver", "zfs", "--mtu=12", "--label", "plain"]).unwrap_err();
         for part in ["nowhere", "zfs", "12", "plain"] {
             assert!(wrong.contains(part), "{part} is not in {wrong}");
         }
@@ -318,11 +324,39 @@ mod tests {
     #[test]
     fn what_test_benches_say_to_dockerd() {
         let words = [
-            "--data-root=/d", "--exec-root", "/e", "--pidfile", "/p", "-H", "unix:///s", "--host=tcp://127.0.0.1:0",
-            "--containerd", "/x", "--containerd-namespace", "n", "--containerd-plugins-namespace", "p", "--debug",
-            "--storage-driver", "overlay2", "--userland-proxy=false", "--iptables=false", "--experimental",
-            "--default-address-pool", "base=10.5.0.0/16,size=24", "-b", "none", "--live-restore", "--label", "a=b",
-            "--swarm-default-advertise-addr", "lo", "--exec-opt", "native.cgroupdriver=cgroupfs", "--dns", "10.0.0.1",
+            "--data-root=/d",
+            "--exec-root",
+            "/e",
+            "--pidfile",
+            "/p",
+            "-H",
+            "unix:///s",
+            "--host=tcp://127.0.0.1:0",
+            "--containerd",
+            "/x",
+            "--containerd-namespace",
+            "n",
+            "--containerd-plugins-namespace",
+            "p",
+            "--debug",
+            "--storage-driver",
+            "overlay2",
+            "--userland-proxy=false",
+            "--iptables=false",
+            "--experimental",
+            "--default-address-pool",
+            "base=10.5.0.0/16,size=24",
+            "-b",
+            "none",
+            "--live-restore",
+            "--label",
+            "a=b",
+            "--swarm-default-advertise-addr",
+            "lo",
+            "--exec-opt",
+            "native.cgroupdriver=cgroupfs",
+            "--dns",
+            "10.0.0.1",
         ];
         let s = settings(&words).unwrap();
         assert_eq!(s.hosts, [Listen::Unix("/s".into()), Listen::Tcp("127.0.0.1:0".into())]);
@@ -343,7 +377,8 @@ mod tests {
 
     #[test]
     fn tls_has_usual_places_and_ports() {
-        let s = settings(&["--tlsverify", "--tlscert=/c", "--tlskey=/k", "--tlscacert=/a", "-H", "tcp://0.0.0.0"]).unwrap();
+        let s =
+            settings(&["--tlsverify", "--tlscert=/c", "--tlskey=/k", "--tlscacert=/a", "-H", "tcp://0.0.0.0"]).unwrap();
         assert_eq!(s.tls, Some(Tls { clients: Some("/a".into()), certificate: "/c".into(), key: "/k".into() }));
         assert_eq!(s.hosts, [Listen::Tcp("0.0.0.0:2376".into())]);
         assert_eq!(settings(&["--tls=false"]).unwrap().tls, None);
@@ -351,7 +386,8 @@ mod tests {
 
     #[test]
     fn containers_defaults() {
-        let words = ["--default-ulimit=nofile=1024:2048", "--default-shm-size=1g", "--init", "--seccomp-profile=unconfined"];
+        let words =
+            ["--default-ulimit=nofile=1024:2048", "--default-shm-size=1g", "--init", "--seccomp-profile=unconfined"];
         let c = settings(&words).unwrap().containers;
         assert_eq!((c.ulimits[0].soft, c.ulimits[0].hard, c.shm_size), (1024, 2048, Some(1 << 30)));
         assert!(c.init && c.seccomp.as_deref() == Some("unconfined"));
