@@ -13,6 +13,9 @@ const SOON: Duration = Duration::from_secs(10);
 const PATIENTLY: Duration = Duration::from_secs(60);
 /// From the death of a leader to the first write that the next one has taken.
 const LEADER_WITHIN: Duration = Duration::from_secs(2);
+/// A machine without power closes no connection: a follower that was talking to it notices by silence, a moment after
+/// the election.
+const POWER_LOST_WITHIN: Duration = Duration::from_secs(4);
 
 /// `m1 Leader`, `m2 Reachable`, `w1 `: as one machine sees it.
 fn seen(lab: &TestLab, from: &str) -> Vec<String> {
@@ -263,7 +266,7 @@ fn leaders_die_and_work_goes_on() {
     lab.lab().kill(&led).unwrap();
     let took = first_write(&lab, &others, "power", died);
     println!("leader without power: first write after {took:?}");
-    assert!(took < LEADER_WITHIN, "{took:?}");
+    assert!(took < POWER_LOST_WITHIN, "{took:?}");
     becomes(&lab, others[0], &led, "Down", SOON);
     lab.lab().start(&led).unwrap();
     becomes(&lab, others[0], &led, "Ready", SOON);

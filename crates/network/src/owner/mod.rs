@@ -86,7 +86,10 @@ impl Owner {
         owner.restore_sandboxes()?;
         owner.remove_stray_links()?;
         owner.apply_firewall()?;
-        owner.save()?;
+        // On a full disk what was saved last is still true but for what has been found gone, and will be again.
+        if let Err(e) = owner.save() {
+            tracing::warn!("the networks' state stays as it was saved last: {e}");
+        }
         Ok(owner)
     }
 

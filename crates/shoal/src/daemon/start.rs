@@ -144,6 +144,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             dns: settings.dns.clone(),
             default_bridge: settings.bridge.as_deref() != Some("none"),
             host_gateway: settings.host_gateway,
+            open_files,
             ..container_defaults(&settings.containers)
         },
     })
