@@ -250,7 +250,7 @@ impl Ways {
                     // Silence for too long: the next packet begins anew.
                     let index = u32::from(*addr) & 0x00ff_ffff;
                     let key = PublicKey::from(way.key);
-                    way.tunnel = Box::new(Tunn::new(self.secret.clone(), key, None, None, index, None));
+                    *way.tunnel = Tunn::new(self.secret.clone(), key, None, None, index, None);
                 }
                 _ => {}
             }

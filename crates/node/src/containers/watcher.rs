@@ -164,6 +164,8 @@ impl Containers {
             Some(RecoveredState::Exited(_) | RecoveredState::Created { .. }) => {
                 let _ = self.inner.base.runtime.signal(&c.id, super::signals::KILL).await;
                 let _ = self.inner.base.runtime.delete(&c.id).await;
+                self.unwire(c).await;
+                let _ = self.inner.base.images.unmount(&c.id).await;
             }
             None if was_up => {
                 // The machine was restarted: nothing of it is left.
@@ -175,7 +177,8 @@ impl Containers {
                     s.finished_at = now();
                 });
             }
-            None => {}
+            // The daemon may have been killed while it was being started.
+            None => self.unwire(c).await,
         }
         if c.status() == Status::Removing {
             self.record_status_exited(c);

@@ -9,7 +9,7 @@ use axum::body::{Body, BodyDataStream};
 use bytes::{Buf, Bytes, BytesMut};
 use futures::stream::StreamExt;
 use manager::Manager;
-use model::{Task, TaskId, Timestamp};
+use model::{Task, TaskId, TaskState, Timestamp};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +75,10 @@ impl Gatherer {
             let mut open = false;
             for (task, place) in self.found() {
                 open |= !task.status.state.is_terminal();
+                // A container that does not run yet has no log that could be followed: it is looked at again when it does.
+                if task.status.state < TaskState::Running {
+                    continue;
+                }
                 let since = match self.reading.get(&task.id) {
                     Some(Progress::Taken) => continue,
                     Some(Progress::Lost(_)) if place.unreachable.is_some() => continue,
