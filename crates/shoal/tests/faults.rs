@@ -1,7 +1,6 @@
 //! What goes wrong on one machine: daemons and shims killed, a full disk, damaged files, clients that misbehave. Nothing
 //! is lost, nothing stays behind, the daemon stays up, and what is refused is refused in words.
 #![forbid(unsafe_code)]
-#[allow(dead_code)]
 mod lab;
 
 use lab::{IMAGE, TestLab};

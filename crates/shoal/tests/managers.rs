@@ -248,12 +248,12 @@ fn leaders_die_and_work_goes_on() {
     let led = leader(&lab, ONE).unwrap();
     let others: Vec<&str> = all.into_iter().filter(|m| *m != led).collect();
     let cut = Instant::now();
-    lab.lab().partition(&[led.clone()]).unwrap();
+    lab.lab().partition(std::slice::from_ref(&led)).unwrap();
     let took = first_write(&lab, &others, "cut", cut);
     println!("leader cut off: first write after {took:?}");
     assert!(took < LEADER_WITHIN, "{took:?}");
     lab.refused(&led, "echo x | docker config create lonely -", "The swarm does not have a leader");
-    lab.lab().heal(&[led.clone()]).unwrap();
+    lab.lab().heal(std::slice::from_ref(&led)).unwrap();
     becomes(&lab, others[0], &led, "Ready", SOON);
     let written = lab.on(&led, "docker config ls --format '{{.Name}}'");
     assert!(written.contains("cut-") && !written.contains("lonely"), "{written}");

@@ -1,6 +1,5 @@
 //! The Python SDK goes through all of its collections, against a daemon on a machine of its own.
 #![forbid(unsafe_code)]
-#[allow(dead_code)]
 mod lab;
 
 use lab::{IMAGE, TestLab};

@@ -1,7 +1,6 @@
 //! Our own command line with real stacks: versions of secrets and configs, gates, ways back, and fifty stacks in a row.
 #![forbid(unsafe_code)]
 // Each test takes what it needs of the lab.
-#[allow(dead_code)]
 mod lab;
 
 use lab::{IMAGE, LAPTOP, TestLab};

@@ -172,7 +172,7 @@ mod tests {
         };
         config.write_context(&lab, true).unwrap();
         assert_eq!(config.write_context(&lab, true).unwrap_err().to_string(), "context \"lab\" already exists");
-        assert_eq!(config.contexts(), [lab.clone()]);
+        assert_eq!(config.contexts(), std::slice::from_ref(&lab));
         assert_eq!(config.context("lab").unwrap(), lab);
         assert!(config.use_context("nope").is_err());
         config.use_context("lab").unwrap();

@@ -65,7 +65,7 @@ impl Gate {
                     (None, None) => tasks.len().max(1) as u64,
                 };
                 let alive = tasks.iter().any(|t| !is_over(&t.status.state));
-                match tasks.iter().filter(|t| matches!(t.status.state.as_str(), "failed" | "rejected")).next_back() {
+                match tasks.iter().rfind(|t| matches!(t.status.state.as_str(), "failed" | "rejected")) {
                     _ if in_state("complete") >= wanted => Standing::Open,
                     Some(failed) if !alive => Standing::Never(format!("{name} has failed: {}", failed.status.err)),
                     _ => Standing::Closed(format!("{name} to complete")),

@@ -261,10 +261,10 @@ fn tls(given: &Given) -> Option<Tls> {
 fn bridge_options(given: &Given, wrong: &mut Vec<String>) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     let mut option = |name: &str, value: String| options.insert(format!("com.docker.network.{name}"), value);
-    if let Some(mtu) = given.text("mtu") {
-        if let Some(n) = keep_one(values::number(mtu, 68, 65535), wrong) {
-            option("driver.mtu", n.to_string());
-        }
+    if let Some(mtu) = given.text("mtu")
+        && let Some(n) = keep_one(values::number(mtu, 68, 65535), wrong)
+    {
+        option("driver.mtu", n.to_string());
     }
     if let Some(icc) = given.switch("icc") {
         option("bridge.enable_icc", icc.to_string());
