@@ -54,7 +54,7 @@ async fn output_waits_until_the_head_of_the_answer_has_been_read() {
     let mut json = vec![0; 512];
     let n = s.read(&mut json).await.unwrap();
     let id = serde_json::from_slice::<serde_json::Value>(&json[..n]).unwrap()["Id"].as_str().unwrap().to_owned();
-    let start = format!("Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{{}}");
+    let start = "Connection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}".to_owned();
     let (mut s, head) = ask(&r.socket, &format!("POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\n{start}")).await;
     assert!(head.starts_with("HTTP/1.1 101"), "{head}");
     let mut out = Vec::new();

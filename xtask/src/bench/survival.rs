@@ -77,15 +77,15 @@ pub fn figures(bench: &Bench, seats: [usize; 6], work: &Path, archive: &[u8], wi
     }
     if bench.wants("propagation") {
         let title = "From a container's start to its name resolving and its port answering on another node";
-        all.push(each(bench, &mut trios, "propagation", title, "ms", |t, n| propagation(t, n)));
+        all.push(each(bench, &mut trios, "propagation", title, "ms", propagation));
     }
     if bench.wants("failure") {
         let title = "From a node's end (no leader) to all six tasks running on the others";
-        all.push(each(bench, &mut trios, "failure", title, "s", |t, n| failure(t, n)));
+        all.push(each(bench, &mut trios, "failure", title, "s", failure));
     }
     if bench.wants("leader") {
         let title = "From the leader's end to the first service accepted by another manager";
-        all.push(each(bench, &mut trios, "leader", title, "s", |t, n| leader(t, n)));
+        all.push(each(bench, &mut trios, "leader", title, "s", leader));
     }
     Ok(all)
 }

@@ -123,11 +123,18 @@ fn container(c: &ContainerSpec) -> Result<(), Refusal> {
     files("config", configs)
 }
 
-/// No two references may want the same file.
+/// No two references may want the same file, and its owner is a number: names are known in the container only.
 fn files<'a>(kind: &str, references: impl Iterator<Item = (&'a str, &'a Option<FileTarget>)>) -> Result<(), Refusal> {
     let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, file) in references {
         let Some(file) = file else { continue };
+        for (what, owner) in [("uid", &file.uid), ("gid", &file.gid)] {
+            if !owner.is_empty() && owner.parse::<u32>().is_err() {
+                return Err(invalid(format!(
+                    "{kind} reference '{name}': {what} '{owner}' is not a number; give the numeric {what}"
+                )));
+            }
+        }
         if let Some(other) = taken.insert(&file.name, name) {
             let text = format!("{kind} references '{other}' and '{name}' have a conflicting target: '{}'", file.name);
             return Err(invalid(text));
@@ -228,6 +235,22 @@ mod tests {
         assert_eq!(go_float(1e-9), "1e-09");
         assert_eq!(go_float(0.0005), "0.0005");
     }
+
+    #[test]
+    fn a_file_s_owner_is_a_number() {
+        let file = |uid: &str, gid: &str| {
+            Some(FileTarget { name: "key".into(), uid: uid.into(), gid: gid.into(), ..Default::default() })
+        };
+        let judge = |target| files("secret", std::iter::once(("site.key", &target)));
+        for good in [file("", ""), file("0", "0"), file("1000", "4294967294"), None] {
+            judge(good).unwrap();
+        }
+        for (bad, told) in [(file("www", "0"), "uid 'www'"), (file("0", "-1"), "gid '-1'")] {
+            let message = judge(bad).unwrap_err().message;
+            assert!(message.contains(told) && message.contains("site.key"), "{message}");
+        }
+    }
+
     #[test]
     fn a_port_that_the_mesh_cannot_carry_is_refused() {
         let port = |publish_mode| model::PortConfig {

@@ -16,7 +16,7 @@ fn after_five_thousand_services() {
     let one = |swarm: &mut Swarm, n: usize| {
         let mut spec = web(&format!("s{n}"), 1 + swarm.dice.below(3));
         spec.endpoint = Some(publish(0, 80));
-        let own = (n % 10 == 0).then(|| swarm.overlay(&format!("own{n}")));
+        let own = n.is_multiple_of(10).then(|| swarm.overlay(&format!("own{n}")));
         spec.task.networks = on(&[own.as_ref().unwrap_or(&net)]);
         let service = swarm.service(spec);
         swarm.settle();

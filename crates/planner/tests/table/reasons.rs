@@ -46,7 +46,8 @@ fn ports_kinds_and_limits_are_named() {
     let gpu = |spec: &mut ServiceSpec| {
         spec.task.resources.reservations.generic = vec![GenericResource::Discrete { kind: "gpu".into(), value: 1 }];
     };
-    let cases: [(&str, &dyn Fn(&mut ServiceSpec), &str); 4] = [
+    type Change<'a> = &'a dyn Fn(&mut ServiceSpec);
+    let cases: [(&str, Change<'_>, &str); 4] = [
         ("port", &host, "n0: port 8080/tcp is taken by another task"),
         ("gpu", &gpu, "n0: 1 gpu asked, 0 of 1 free"),
         ("max", &|s| s.task.placement.max_replicas = 1, "n0: has 1 of at most 1 tasks of the service"),

@@ -35,8 +35,8 @@ pub(super) fn disk(data_root: &Path) -> Vec<Finding> {
     let there = data_root.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let Ok(stat) = nix::sys::statvfs::statvfs(there) else { return Vec::new() };
     let (free, all) = (stat.blocks_available(), stat.blocks().max(1));
-    let percent = u64::from(free) * 100 / u64::from(all);
-    let gigabytes = u64::from(free) * u64::from(stat.fragment_size()) / (1 << 30);
+    let percent = free * 100 / all;
+    let gigabytes = free * stat.fragment_size() / (1 << 30);
     let found = format!("{gigabytes} GiB free ({percent} %) under {}", data_root.display());
     let finding = if percent < DISK_PERCENT_MIN {
         Finding::warning("disk", found, "`shoal system prune -a`, or move the data with --data-root")

@@ -272,10 +272,10 @@ fn bridge_options(given: &Given, wrong: &mut Vec<String>) -> BTreeMap<String, St
     if let Some(masq) = given.switch("ip-masq") {
         option("bridge.enable_ip_masquerade", masq.to_string());
     }
-    if let Some(ip) = given.text("ip") {
-        if let Some(a) = keep_one(values::address("ip", ip), wrong) {
-            option("bridge.host_binding_ipv4", a.to_string());
-        }
+    if let Some(ip) = given.text("ip")
+        && let Some(a) = keep_one(values::address("ip", ip), wrong)
+    {
+        option("bridge.host_binding_ipv4", a.to_string());
     }
     options
 }
