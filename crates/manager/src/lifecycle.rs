@@ -434,7 +434,7 @@ impl Manager {
         self.inner.channel.session().await
     }
 
-    /// Tells the channel where the other managers are: by raft's word, and by the swarm's rows.
+    /// Tells the channel where the other managers are, by raft's word and by the swarm's rows, and who leads.
     fn know_others(&self) {
         let own = self.node_id();
         let mut others = self.managers();
@@ -446,7 +446,10 @@ impl Manager {
             }
         }
         others.retain(|m| m.node != own);
+        let leader = self.leader().map(|m| m.addr);
+        others.sort_by_key(|m| Some(m.addr) != leader);
         self.inner.channel.set_managers(others);
+        leader.into_iter().for_each(|leader| self.inner.channel.led_by(leader));
     }
 
     /// The stream that [`wire::agent::ToNode::OpenTunnel`] asked this machine's own node for, on [`Self::node_session`].

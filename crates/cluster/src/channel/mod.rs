@@ -3,6 +3,7 @@ mod join;
 mod link;
 mod peers;
 mod pipe;
+mod search;
 mod session;
 
 pub use join::{JoinOptions, join};
@@ -18,13 +19,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use link::Link;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use wire::agent::{JoinAnswer, ManagerPeer, RenewRequest};
 use wire::{Refusal, RefusalKind};
 
@@ -35,10 +34,6 @@ pub const TARGET_HEADER: &str = "x-shoal-target";
 /// The longest answer to a single call.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one manager may think before the next is asked too.
-const NEXT_MANAGER: Duration = Duration::from_millis(200);
-/// How long the last of them may think when another has said that it does not lead.
-const LAST_MANAGER: Duration = Duration::from_millis(400);
 /// How often a leader is looked for while an election is under way.
 const LEADER_AGAIN: Duration = Duration::from_millis(50);
 
@@ -80,7 +75,9 @@ pub struct Channel {
 struct Inner {
     credentials: Credentials,
     managers: Mutex<Vec<ManagerPeer>>,
-    link: tokio::sync::Mutex<Option<Arc<Link>>>,
+    link: Mutex<Option<Arc<Link>>>,
+    /// See [`Channel::led_by`].
+    leader: Mutex<Option<SocketAddr>>,
     /// Managers that said nothing when they were asked last.
     slow: Mutex<Vec<SocketAddr>>,
     /// How often in a row nobody was found: on a busy machine the leader itself is slow, and is given more time.
@@ -96,7 +93,8 @@ impl Channel {
             inner: Arc::new(Inner {
                 credentials,
                 managers: Mutex::new(managers),
-                link: Default::default(),
+                link: Mutex::default(),
+                leader: Mutex::default(),
                 slow: Mutex::default(),
                 misses: AtomicU32::new(0),
                 absence: watch::Sender::default(),
@@ -109,6 +107,18 @@ impl Channel {
         if !managers.is_empty() {
             *self.inner.managers.lock() = managers;
         }
+    }
+
+    /// This machine knows by itself who leads (it is a manager, and raft has told it). When that has changed, the new one
+    /// is asked first, and the connection to the one before is let go: its machine may be dead, and say nothing.
+    pub fn led_by(&self, leader: SocketAddr) {
+        if self.inner.leader.lock().replace(leader) == Some(leader) {
+            return;
+        }
+        self.inner.managers.lock().sort_by_key(|m| m.addr != leader);
+        self.inner.slow.lock().retain(|slow| *slow != leader);
+        self.inner.misses.store(0, Ordering::Relaxed);
+        self.inner.link.lock().take_if(|link| link.addr != leader);
     }
 
     /// The managers it knows.
@@ -127,108 +137,6 @@ impl Channel {
     /// See [`ChannelError`]; [`ChannelError::Refused`] with `Forbidden` means that the node is no member any more.
     pub async fn session(&self) -> Result<Session, ChannelError> {
         self.ask_leader(|link| async move { session::open(&link).await }).await
-    }
-
-    /// Asks the managers, each a moment after the one before, until the leader has answered. One that is stopped or
-    /// whose machine has lost its power takes connections and says nothing: nobody waits for it.
-    async fn ask_leader<T, F, A>(&self, ask: A) -> Result<T, ChannelError>
-    where
-        A: Fn(Arc<Link>) -> F + Clone + Send + 'static,
-        F: Future<Output = Result<T, ChannelError>> + Send + 'static,
-        T: Send + 'static,
-    {
-        let held = self.inner.link.lock().await.clone().filter(|l| l.is_open());
-        let mut waiting: VecDeque<SocketAddr> = self.inner.managers.lock().iter().map(|m| m.addr).collect();
-        if let Some(link) = &held {
-            waiting.push_front(link.addr);
-        }
-        // Those that said nothing the last time are asked last.
-        let slow = self.inner.slow.lock().clone();
-        waiting.make_contiguous().sort_by_key(|addr| slow.contains(addr));
-        let mut asked: Vec<SocketAddr> = Vec::new();
-        let mut running = JoinSet::new();
-        let mut pending: Vec<SocketAddr> = Vec::new();
-        let begin = Instant::now();
-        let mut leaderless = 0;
-        let mut refusal = None;
-        let mut why = String::from("no manager is known");
-        loop {
-            if let Some(addr) = waiting.pop_front() {
-                if asked.contains(&addr) {
-                    continue;
-                }
-                asked.push(addr);
-                let open = held.clone().filter(|l| l.addr == addr);
-                let (config, ask) = (tls::client_config(&self.inner.credentials)?, ask.clone());
-                pending.push(addr);
-                running.spawn(async move {
-                    let asked = async move {
-                        let link = match open {
-                            Some(link) => link,
-                            None => Arc::new(Link::connect(addr, config).await?),
-                        };
-                        Ok::<_, ChannelError>((ask(link.clone()).await?, link))
-                    };
-                    (addr, asked.await)
-                });
-            } else if running.is_empty() {
-                self.note_absence(leaderless, begin);
-                return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
-            }
-            let patience = match (waiting.is_empty(), &refusal) {
-                (false, _) => NEXT_MANAGER,
-                // The others do not lead: who says nothing now is probably gone.
-                (true, Some(_)) => LAST_MANAGER * (1 << self.inner.misses.load(Ordering::Relaxed).min(3)),
-                (true, None) => CALL_TIMEOUT * 2,
-            };
-            let ended = match tokio::time::timeout(patience, running.join_next()).await {
-                Ok(Some(ended)) => ended,
-                Ok(None) => continue,
-                Err(_) if waiting.is_empty() => {
-                    self.note_absence(leaderless, begin);
-                    *self.inner.slow.lock() = pending;
-                    self.inner.misses.fetch_add(1, Ordering::Relaxed);
-                    return Err(refusal.map_or(ChannelError::Unreachable(why), ChannelError::Refused));
-                }
-                Err(_) => continue,
-            };
-            let (addr, ended) = match ended {
-                Ok(ended) => ended,
-                Err(e) => {
-                    why = e.to_string();
-                    continue;
-                }
-            };
-            pending.retain(|p| *p != addr);
-            match ended {
-                Ok((answer, link)) => {
-                    *self.inner.slow.lock() = pending;
-                    self.inner.misses.store(0, Ordering::Relaxed);
-                    *self.inner.link.lock().await = Some(link);
-                    return Ok(answer);
-                }
-                Err(ChannelError::Elsewhere(leader, r)) => {
-                    refusal = Some(r);
-                    match leader {
-                        Some(leader) => waiting.push_front(leader),
-                        None => leaderless += 1,
-                    }
-                }
-                Err(ChannelError::Refused(r)) => refusal = Some(r),
-                Err(e) => {
-                    leaderless += usize::from(matches!(e, ChannelError::Closed(_)));
-                    why = e.to_string();
-                }
-            }
-        }
-    }
-
-    /// So many managers refused the connection or knew of no leader. A leader needs a majority; these are in nobody's.
-    fn note_absence(&self, leaderless: usize, at: Instant) {
-        let known = self.inner.managers.lock().len();
-        if leaderless > 0 && known.saturating_sub(leaderless) <= known / 2 {
-            self.inner.absence.send_replace(Some(at));
-        }
     }
 
     /// When it was last seen that there is no leader: so many managers refused the connection or knew of none that the
@@ -363,12 +271,12 @@ impl Channel {
 
     /// Closes the connection.
     pub async fn close(&self) {
-        self.inner.link.lock().await.take();
+        self.inner.link.lock().take();
     }
 
     /// The open connection, or a new one to the first manager that answers.
     async fn link(&self) -> Result<Arc<Link>, ChannelError> {
-        if let Some(link) = self.inner.link.lock().await.as_ref()
+        if let Some(link) = self.inner.link.lock().as_ref()
             && link.is_open()
         {
             return Ok(link.clone());
@@ -379,7 +287,7 @@ impl Channel {
             match Link::connect(m.addr, tls::client_config(&self.inner.credentials)?).await {
                 Ok(link) => {
                     let link = Arc::new(link);
-                    *self.inner.link.lock().await = Some(link.clone());
+                    *self.inner.link.lock() = Some(link.clone());
                     return Ok(link);
                 }
                 Err(e) => why = e.to_string(),

@@ -12,6 +12,8 @@ pub const HEARTBEAT: Duration = Duration::from_millis(150);
 pub const LEASE: Duration = Duration::from_millis(700);
 /// The longest extra pause of a candidate.
 const PAUSE_MS_MAX: u64 = 400;
+/// The shortest pause between two looks.
+const LOOK_MIN: Duration = Duration::from_millis(10);
 /// How long another manager may take to answer.
 pub const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -43,8 +45,10 @@ async fn step(raft: &Raft) -> Result<Duration, TransportError> {
         elect(raft).await?;
         return Ok(HEARTBEAT);
     }
-    if !misses_leader(raft).await? {
-        return Ok(HEARTBEAT);
+    let silence = leader_silence(raft).await?;
+    if silence <= LEASE {
+        // Looked at again as soon as the lease may have run out.
+        return Ok((LEASE - silence).max(LOOK_MIN));
     }
     let pause = rand::rng().random_range(0..PAUSE_MS_MAX);
     tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -83,13 +87,18 @@ async fn elect(raft: &Raft) -> Result<(), TransportError> {
 
 /// Whether this manager has not heard of a leader for a lease.
 pub async fn misses_leader(raft: &Raft) -> Result<bool, TransportError> {
+    Ok(leader_silence(raft).await? > LEASE)
+}
+
+/// For how long this manager has not heard of a leader.
+async fn leader_silence(raft: &Raft) -> Result<Duration, TransportError> {
     if leads(raft) {
-        return Ok(false);
+        return Ok(Duration::ZERO);
     }
     let heard: Option<TokioInstant> = raft
         .inner()
         .with_raft_state(|s| s.vote_last_modified())
         .await
         .map_err(|e| TransportError::Stopped(e.to_string()))?;
-    Ok(heard.is_none_or(|at| at.elapsed() > LEASE))
+    Ok(heard.map_or(Duration::MAX, |at| at.elapsed()))
 }

@@ -88,9 +88,11 @@ pub(super) async fn keep_session(engine: Weak<Engine>, joined: Arc<Joined>) {
         if !in_process {
             moved(&engine, &joined, session.local.ip()).await;
         }
+        let leader = session.manager;
         let end = tokio::select! {
             end = joined.agent.serve(Session { up: session.send, down: session.receive }) => end,
             () = lead_here(manager.as_ref()), if !in_process => SessionEnd::Restart("this manager leads now".into()),
+            () = lead_elsewhere(manager.as_ref(), leader), if !in_process => SessionEnd::Restart("another manager leads now".into()),
         };
         remember_managers(&engine, &joined);
         match end {
@@ -117,6 +119,21 @@ async fn lead_here(manager: Option<&Manager>) {
         let mut leadership = m.store().leadership();
         if leadership.wait_for(|l| l.here).await.is_ok() {
             return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Resolves when raft tells this manager that another one than `leader` leads: a leader that is dead says nothing to the
+/// sessions that it had. Never for a worker.
+async fn lead_elsewhere(manager: Option<&Manager>, leader: SocketAddr) {
+    if let Some(m) = manager {
+        let mut leadership = m.store().leadership();
+        while leadership.changed().await.is_ok() {
+            leadership.mark_unchanged();
+            if m.leader().is_some_and(|now| now.addr != leader) {
+                return;
+            }
         }
     }
     std::future::pending().await

@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use cluster::channel::{ChannelError, Pipe, request_over};
 use manager::Manager;
 use node::agent::TunnelServer;
 use std::sync::Weak;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::Refusal;
 use wire::agent::TunnelRequest;
 
@@ -80,7 +81,11 @@ impl Forwarder for Membership {
 
 /// A follower's request, answered by the leader. What was written is here too when the client hears of it.
 async fn to_leader(manager: &Manager, request: Request) -> Response {
-    let answer = match manager.channel().forward_to_leader(request, LEADER_WITHIN).await {
+    let answer = match pipe_to_leader(manager).await {
+        Ok(pipe) => request_over(pipe, request).await,
+        Err(e) => Err(e),
+    };
+    let answer = match answer {
         Ok(answer) => answer,
         Err(e) => {
             tracing::warn!(error = %e, "a request cannot be forwarded to the leader");
@@ -94,6 +99,20 @@ async fn to_leader(manager: &Manager, request: Request) -> Response {
         let _ = tokio::time::timeout(READ_WITHIN, here.wait_for(|r| *r >= revision)).await;
     }
     answer.map(Body::new)
+}
+
+/// A stream to whoever leads. This manager hears by raft when that is another: then nobody waits for the one before.
+async fn pipe_to_leader(manager: &Manager) -> Result<Pipe, ChannelError> {
+    let deadline = Instant::now() + LEADER_WITHIN;
+    let mut leadership = manager.store().leadership();
+    loop {
+        leadership.mark_unchanged();
+        let patience = deadline.saturating_duration_since(Instant::now());
+        tokio::select! {
+            opened = manager.channel().engine_at_leader(patience) => return opened,
+            Ok(()) = leadership.changed() => {}
+        }
+    }
 }
 
 /// A follower's own wish, fulfilled by the leader.
