@@ -296,6 +296,98 @@ fn leaders_die_and_work_goes_on() {
     lab.end();
 }
 
+/// Waits until as many managers are reachable, with one that leads; who that is.
+#[track_caller]
+fn settled(lab: &TestLab, from: &str, managers: usize) -> String {
+    lab.until(&format!("{from} sees {managers} managers"), PATIENTLY, || {
+        let now = seen(lab, from);
+        let reachable = now.iter().filter(|l| l.ends_with(" Reachable")).count();
+        let mut leaders = now.iter().filter_map(|l| l.strip_suffix(" Leader"));
+        match (leaders.next(), leaders.next()) {
+            (Some(leader), None) if reachable + 1 == managers => Ok(leader.to_owned()),
+            _ => Err(format!("{now:?}")),
+        }
+    })
+}
+
+#[test]
+fn five_managers_lose_two_leaders_and_are_replaced_one_by_one() {
+    let all = ["m1", "m2", "m3", "m4", "m5"];
+    let lab = TestLab::new(&all);
+    make_managers(&lab, &[TWO, THREE]);
+    let address = lab.address(ONE);
+    let worker = token(&lab, "worker");
+    for machine in ["m4", "m5"] {
+        lab.on(machine, &format!("docker swarm join --token {worker} {address}:2377"));
+    }
+    lab.on(THREE, "docker node promote m4 m5");
+    settled(&lab, "m5", 5);
+    lab.on("m4", &format!("docker service create -d --name web --mode global --stop-grace-period 1s {IMAGE}"));
+    lab.replicas("web", "5/5", PATIENTLY);
+
+    // Two leaders in a row lose their power: three of five still decide, two do not.
+    let mut left: Vec<&str> = all.to_vec();
+    let mut lost = Vec::new();
+    for round in ["first", "second"] {
+        let led = settled(&lab, left[0], left.len());
+        left.retain(|m| *m != led);
+        let died = Instant::now();
+        lab.lab().kill(&led).unwrap();
+        let took = first_write(&lab, &left, round, died);
+        println!("{round} of five leaders lost: first write after {took:?}");
+        lost.push(led);
+        lab.until("the others know who leads", SOON, || {
+            leader(&lab, left[0]).filter(|l| left.contains(&l.as_str())).map(drop).ok_or("nobody".to_owned())
+        });
+        // The lost ones are still listed among five.
+        let unreachable = || seen(&lab, left[0]).iter().filter(|l| l.ends_with(" Unreachable")).count();
+        lab.until("the lost are unreachable", SOON, || {
+            let now = unreachable();
+            if now == lost.len() { Ok(()) } else { Err(now.to_string()) }
+        });
+        left.sort_unstable();
+        if round == "first" {
+            continue;
+        }
+        let third = leader(&lab, left[0]).unwrap();
+        let rest: Vec<&str> = left.iter().copied().filter(|m| *m != third).collect();
+        signal_daemon(&lab, &third, nix::libc::SIGSTOP);
+        lab.until("two of five decide nothing", SOON, || {
+            let said = lab.say(rest[0], "echo x | docker config create never -");
+            if said.err.contains("The swarm does not have a leader") { Ok(()) } else { Err(format!("{said:?}")) }
+        });
+        signal_daemon(&lab, &third, nix::libc::SIGCONT);
+        first_write(&lab, &rest, "third", Instant::now());
+    }
+    for machine in &lost {
+        lab.lab().start(machine).unwrap();
+    }
+    settled(&lab, left[0], 5);
+
+    // The three that began it go, one after the other, whoever of them leads. What was decided stays.
+    for machine in [ONE, TWO, THREE] {
+        lab.on("m5", &format!("docker node demote {machine}"));
+        lab.until("it is a worker", SOON, || match info(&lab, machine, "ControlAvailable").as_str() {
+            "false" => Ok(()),
+            other => Err(other.to_owned()),
+        });
+        lab.on(machine, "docker swarm leave");
+        becomes(&lab, "m5", machine, "Down", SOON);
+        lab.on("m4", &format!("docker node rm {machine}"));
+    }
+    settled(&lab, "m5", 2);
+    let manager = lab.on("m5", "docker swarm join-token -q manager");
+    assert_eq!(lab.on("m4", "docker swarm join-token -q manager"), manager);
+    let said = lab.on(ONE, &format!("docker swarm join --token {manager} {}:2377", lab.address("m5")));
+    assert_eq!(said, "This node joined a swarm as a manager.");
+    settled(&lab, ONE, 3);
+    let written = lab.on(ONE, "docker config ls --format '{{.Name}}'");
+    assert!(["first-", "second-", "third-"].iter().all(|n| written.contains(n)), "{written}");
+    lab.replicas_seen_by("m4", "web", "3/3", PATIENTLY);
+    lab.on("m4", "docker service rm web");
+    lab.end();
+}
+
 #[test]
 fn a_swarm_is_had_back() {
     let lab = TestLab::new(&[ONE, TWO, THREE]);
