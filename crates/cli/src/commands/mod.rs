@@ -19,8 +19,11 @@ mod volume;
 
 use crate::Ctx;
 use crate::client::Exit;
-use crate::terminal::{say_line, tell};
+use crate::render::human::total_size;
+use crate::spec::pairs;
+use crate::terminal::{confirm, say, say_line, tell};
 use clap::{Args, Parser};
+use wire::engine::Filters;
 
 /// How a command ends.
 pub(crate) type Done = anyhow::Result<()>;
@@ -227,6 +230,38 @@ pub(crate) struct FilterArg {
     /// Filter output based on conditions provided
     #[arg(short, long)]
     pub(crate) filter: Vec<String>,
+}
+
+/// What every `prune` can be told.
+#[derive(Args)]
+pub(crate) struct PruneArgs {
+    /// Provide filter values (e.g. "label=<key>=<value>")
+    #[arg(long)]
+    filter: Vec<String>,
+    /// Do not prompt for confirmation
+    #[arg(short, long)]
+    force: bool,
+}
+
+impl PruneArgs {
+    /// The filters; nothing when the user, asked this, does not agree.
+    fn agreed(&self, question: &str) -> anyhow::Result<Option<Filters>> {
+        let agreed = self.force || confirm(question);
+        agreed.then(|| pairs::filters(&self.filter)).transpose()
+    }
+}
+
+/// What a `prune` says of the things that it deleted; nothing when it deleted none.
+fn deleted(things: &str, names: Option<Vec<String>>) -> String {
+    match names.filter(|n| !n.is_empty()) {
+        Some(names) => format!("Deleted {things}:\n{}\n\n", names.join("\n")),
+        None => String::new(),
+    }
+}
+
+/// Says what was deleted, and the bytes that are free now.
+fn say_reclaimed(text: &str, bytes: u64) {
+    say(&format!("{text}Total reclaimed space: {}\n", total_size(bytes as i64)));
 }
 
 /// Names to act on.

@@ -1,11 +1,11 @@
 //! The flags of `run` and `create`, and the request they make.
+use super::health::HealthFlags;
 use crate::spec::network::Attachment;
 use crate::spec::{env, mount, pairs, port, units};
 use clap::Args;
 use wire::engine::Empty;
 use wire::engine::container::{
-    ContainerConfig, ContainerCreateBody, DeviceMapping, HealthConfig, HostConfig, LogConfig, NetworkingConfig,
-    RestartPolicy, Ulimit,
+    ContainerConfig, ContainerCreateBody, DeviceMapping, HostConfig, LogConfig, NetworkingConfig, RestartPolicy, Ulimit,
 };
 use wire::engine::network::EndpointSettings;
 
@@ -91,24 +91,8 @@ pub(crate) struct ContainerFlags {
     /// Add additional groups to join
     #[arg(long)]
     group_add: Vec<String>,
-    /// Command to run to check health
-    #[arg(long)]
-    health_cmd: Option<String>,
-    /// Time between running the check (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_interval: Option<i64>,
-    /// Consecutive failures needed to report unhealthy
-    #[arg(long)]
-    health_retries: Option<i64>,
-    /// Time between running the check during the start period (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_start_interval: Option<i64>,
-    /// Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_start_period: Option<i64>,
-    /// Maximum time to allow one check to run (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_timeout: Option<i64>,
+    #[command(flatten)]
+    health: HealthFlags,
     /// Container host name
     #[arg(short = 'h', long)]
     hostname: Option<String>,
@@ -172,9 +156,6 @@ pub(crate) struct ContainerFlags {
     /// Add network-scoped alias for the container
     #[arg(long, alias = "net-alias")]
     network_alias: Vec<String>,
-    /// Disable any container-specified HEALTHCHECK
-    #[arg(long)]
-    no_healthcheck: bool,
     /// Disable OOM Killer
     #[arg(long)]
     oom_kill_disable: bool,
@@ -299,6 +280,8 @@ impl ContainerFlags {
             );
         }
         let all = self.attach.is_empty() && !detach;
+        let mut healthcheck = None;
+        self.health.apply(&mut healthcheck)?;
         let mut config = ContainerConfig {
             hostname: self.hostname.clone().unwrap_or_default(),
             domainname: self.domainname.clone().unwrap_or_default(),
@@ -314,7 +297,7 @@ impl ContainerFlags {
             labels: pairs::labels(&self.label, &self.label_file)?,
             stop_signal: self.stop_signal.clone().unwrap_or_default(),
             stop_timeout: self.stop_timeout,
-            healthcheck: self.health()?,
+            healthcheck,
             ..ContainerConfig::default()
         };
         config.stdin_once = config.attach_stdin;
@@ -349,31 +332,6 @@ impl ContainerFlags {
         host.binds = (!binds.is_empty()).then_some(binds);
         let networking_config = self.networks(&mut host)?;
         Ok(ContainerCreateBody { config, host_config: host, networking_config })
-    }
-
-    fn health(&self) -> anyhow::Result<Option<HealthConfig>> {
-        let set = self.health_cmd.is_some()
-            || [
-                self.health_interval,
-                self.health_timeout,
-                self.health_retries,
-                self.health_start_period,
-                self.health_start_interval,
-            ]
-            .iter()
-            .any(Option::is_some);
-        if self.no_healthcheck {
-            anyhow::ensure!(!set, "--no-healthcheck conflicts with --health-* options");
-            return Ok(Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }));
-        }
-        Ok(set.then(|| HealthConfig {
-            test: self.health_cmd.as_ref().map(|c| vec!["CMD-SHELL".into(), c.clone()]),
-            interval: self.health_interval.unwrap_or(0),
-            timeout: self.health_timeout.unwrap_or(0),
-            start_period: self.health_start_period.unwrap_or(0),
-            start_interval: self.health_start_interval.unwrap_or(0),
-            retries: self.health_retries.unwrap_or(0),
-        }))
     }
 
     fn host(&self, detach: bool) -> anyhow::Result<HostConfig> {

@@ -1,10 +1,7 @@
 //! `image prune`.
 use super::rm::shown;
 use crate::Ctx;
-use crate::commands::Done;
-use crate::render::human::total_size;
-use crate::spec::pairs;
-use crate::terminal::{confirm, say};
+use crate::commands::{Done, PruneArgs, deleted, say_reclaimed};
 use clap::Args;
 use wire::engine::Filters;
 use wire::engine::image::ImagesPruned;
@@ -15,12 +12,8 @@ pub(crate) struct Prune {
     /// Remove all unused images, not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "until=<timestamp>")
-    #[arg(long)]
-    filter: Vec<String>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
 }
 
 impl Prune {
@@ -29,11 +22,9 @@ impl Prune {
             true => "WARNING! This will remove all images without at least one container associated to them.",
             false => "WARNING! This will remove all dangling images.",
         };
-        if !self.force && !confirm(question) {
-            return Ok(());
-        }
-        let (text, space) = prune(ctx, pairs::filters(&self.filter)?, self.all).await?;
-        say(&format!("{text}Total reclaimed space: {}\n", total_size(space as i64)));
+        let Some(filters) = self.prune.agreed(question)? else { return Ok(()) };
+        let (text, space) = prune(ctx, filters, self.all).await?;
+        say_reclaimed(&text, space);
         Ok(())
     }
 }
@@ -43,14 +34,9 @@ pub(crate) async fn prune(ctx: &Ctx, mut filters: Filters, all: bool) -> anyhow:
         filters.add("dangling", if all { "false" } else { "true" });
     }
     let pruned: ImagesPruned = ctx.client.post("/images/prune").filters(&filters).read().await?;
-    let lines: Vec<String> = pruned.images_deleted.unwrap_or_default().iter().map(shown).collect();
-    let text = if lines.is_empty() {
-        String::new()
-    } else {
-        format!(
-            "Deleted Images:\n{}\n\n",
-            lines.join("\n").replace("Untagged: ", "untagged: ").replace("Deleted: ", "deleted: ")
-        )
+    let line = |image: &wire::engine::image::ImageDeleted| {
+        shown(image).replacen("Untagged: ", "untagged: ", 1).replacen("Deleted: ", "deleted: ", 1)
     };
+    let text = deleted("Images", pruned.images_deleted.map(|all| all.iter().map(line).collect()));
     Ok((text, pruned.space_reclaimed))
 }

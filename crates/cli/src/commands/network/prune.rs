@@ -1,8 +1,7 @@
 //! `network prune`.
 use crate::Ctx;
-use crate::commands::Done;
-use crate::spec::pairs;
-use crate::terminal::{confirm, say};
+use crate::commands::{Done, PruneArgs, deleted};
+use crate::terminal::say;
 use clap::Args;
 use wire::engine::Filters;
 use wire::engine::network::NetworksPruned;
@@ -10,27 +9,23 @@ use wire::engine::network::NetworksPruned;
 /// Remove all unused networks.
 #[derive(Args)]
 pub(crate) struct Prune {
-    /// Provide filter values (e.g. "until=<timestamp>")
-    #[arg(long)]
-    filter: Vec<String>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
 }
 
 impl Prune {
     pub(crate) async fn run(self, ctx: &Ctx) -> Done {
-        if !self.force && !confirm("WARNING! This will remove all custom networks not used by at least one container.")
-        {
+        let Some(filters) =
+            self.prune.agreed("WARNING! This will remove all custom networks not used by at least one container.")?
+        else {
             return Ok(());
-        }
-        say(&prune(ctx, &pairs::filters(&self.filter)?).await?);
+        };
+        say(&prune(ctx, &filters).await?);
         Ok(())
     }
 }
 
 pub(crate) async fn prune(ctx: &Ctx, filters: &Filters) -> anyhow::Result<String> {
     let pruned: NetworksPruned = ctx.client.post("/networks/prune").filters(filters).read().await?;
-    let deleted = pruned.networks_deleted.unwrap_or_default();
-    Ok(if deleted.is_empty() { String::new() } else { format!("Deleted Networks:\n{}\n\n", deleted.join("\n")) })
+    Ok(deleted("Networks", pruned.networks_deleted))
 }

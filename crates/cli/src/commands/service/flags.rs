@@ -1,7 +1,7 @@
 //! Flags that `service create` and `service update` share: each sets one thing.
+use crate::commands::container::health::HealthFlags;
 use crate::spec::{pairs, units};
 use clap::Args;
-use wire::engine::container::HealthConfig;
 use wire::engine::service::{
     ContainerSpec, Limit, LogDriver, ReplicatedService, ResourceRequirements, Resources, RestartPolicy, ServiceSpec,
     UpdateConfig,
@@ -22,27 +22,8 @@ pub(super) struct Settings {
     /// Overwrite the default ENTRYPOINT of the image
     #[arg(long)]
     entrypoint: Option<String>,
-    /// Command to run to check health
-    #[arg(long)]
-    health_cmd: Option<String>,
-    /// Time between running the check (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_interval: Option<i64>,
-    /// Consecutive failures needed to report unhealthy
-    #[arg(long)]
-    health_retries: Option<i64>,
-    /// Time between running the check during the start period (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_start_interval: Option<i64>,
-    /// Start period for the container to initialize before counting retries towards unstable (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_start_period: Option<i64>,
-    /// Maximum time to allow one check to run (ms|s|m|h)
-    #[arg(long, value_parser = units::duration)]
-    health_timeout: Option<i64>,
-    /// Disable any container-specified HEALTHCHECK
-    #[arg(long)]
-    no_healthcheck: bool,
+    #[command(flatten)]
+    health: HealthFlags,
     /// Container hostname
     #[arg(long)]
     hostname: Option<String>,
@@ -249,31 +230,7 @@ impl Settings {
         if let Some(text) = &self.entrypoint {
             c.command = crate::spec::words::split(text).map_err(anyhow::Error::msg)?;
         }
-        let numbers = [
-            self.health_interval,
-            self.health_timeout,
-            self.health_start_period,
-            self.health_start_interval,
-            self.health_retries,
-        ];
-        let health = self.health_cmd.is_some() || numbers.iter().any(Option::is_some);
-        if self.no_healthcheck {
-            anyhow::ensure!(!health, "--no-healthcheck conflicts with --health-* options");
-            c.healthcheck = Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() });
-        } else if health {
-            let h = c.healthcheck.get_or_insert_default();
-            match &self.health_cmd {
-                Some(cmd) if cmd.is_empty() => h.test = Some(vec![]),
-                Some(cmd) => h.test = Some(vec!["CMD-SHELL".into(), cmd.clone()]),
-                None if h.test.as_deref().is_some_and(|t| t.first().is_some_and(|w| w == "NONE")) => h.test = None,
-                None => {}
-            }
-            set(&mut h.interval, &self.health_interval);
-            set(&mut h.timeout, &self.health_timeout);
-            set(&mut h.start_period, &self.health_start_period);
-            set(&mut h.start_interval, &self.health_start_interval);
-            set(&mut h.retries, &self.health_retries);
-        }
+        self.health.apply(&mut c.healthcheck)?;
         Ok(())
     }
 

@@ -1,9 +1,7 @@
 //! `system prune`.
 use crate::Ctx;
-use crate::commands::{Done, container, image, network, volume};
-use crate::render::human::total_size;
-use crate::spec::pairs;
-use crate::terminal::{confirm, say};
+use crate::commands::{Done, PruneArgs, container, image, network, say_reclaimed, volume};
+use crate::terminal::say;
 use clap::Args;
 
 /// Remove unused data.
@@ -12,12 +10,8 @@ pub(crate) struct Prune {
     /// Remove all unused images not just dangling ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<key>=<value>")
-    #[arg(long)]
-    filter: Vec<String>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
     /// Prune anonymous volumes
     #[arg(long)]
     volumes: bool,
@@ -34,10 +28,7 @@ impl Prune {
         let question = format!(
             "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container{volumes}\n  - {images}\n"
         );
-        if !self.force && !confirm(&question) {
-            return Ok(());
-        }
-        let filters = pairs::filters(&self.filter)?;
+        let Some(filters) = self.prune.agreed(&question)? else { return Ok(()) };
         let (text, mut space) = container::prune::prune(ctx, &filters).await?;
         say(&text);
         say(&network::prune::prune(ctx, &filters).await?);
@@ -49,7 +40,7 @@ impl Prune {
         }
         let (text, freed) = image::prune::prune(ctx, filters, self.all).await?;
         space += freed;
-        say(&format!("{text}Total reclaimed space: {}\n", total_size(space as i64)));
+        say_reclaimed(&text, space);
         Ok(())
     }
 }

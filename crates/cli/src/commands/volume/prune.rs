@@ -1,9 +1,6 @@
 //! `volume prune`.
 use crate::Ctx;
-use crate::commands::Done;
-use crate::render::human::total_size;
-use crate::spec::pairs;
-use crate::terminal::{confirm, say};
+use crate::commands::{Done, PruneArgs, deleted, say_reclaimed};
 use clap::Args;
 use wire::engine::Filters;
 use wire::engine::volume::VolumesPruned;
@@ -14,12 +11,8 @@ pub(crate) struct Prune {
     /// Remove all unused volumes, not just anonymous ones
     #[arg(short, long)]
     all: bool,
-    /// Provide filter values (e.g. "label=<label>")
-    #[arg(long)]
-    filter: Vec<String>,
-    /// Do not prompt for confirmation
-    #[arg(short, long)]
-    force: bool,
+    #[command(flatten)]
+    prune: PruneArgs,
 }
 
 impl Prune {
@@ -28,11 +21,9 @@ impl Prune {
             true => "WARNING! This will remove all local volumes not used by at least one container.",
             false => "WARNING! This will remove anonymous local volumes not used by at least one container.",
         };
-        if !self.force && !confirm(question) {
-            return Ok(());
-        }
-        let (text, space) = prune(ctx, pairs::filters(&self.filter)?, self.all).await?;
-        say(&format!("{text}Total reclaimed space: {}\n", total_size(space as i64)));
+        let Some(filters) = self.prune.agreed(question)? else { return Ok(()) };
+        let (text, space) = prune(ctx, filters, self.all).await?;
+        say_reclaimed(&text, space);
         Ok(())
     }
 }
@@ -42,7 +33,5 @@ pub(crate) async fn prune(ctx: &Ctx, mut filters: Filters, all: bool) -> anyhow:
         filters.add("all", "true");
     }
     let pruned: VolumesPruned = ctx.client.post("/volumes/prune").filters(&filters).read().await?;
-    let deleted = pruned.volumes_deleted.unwrap_or_default();
-    let text = if deleted.is_empty() { String::new() } else { format!("Deleted Volumes:\n{}\n\n", deleted.join("\n")) };
-    Ok((text, pruned.space_reclaimed))
+    Ok((deleted("Volumes", pruned.volumes_deleted), pruned.space_reclaimed))
 }
