@@ -201,7 +201,14 @@ fn leaders_die_and_work_goes_on() {
     let before = runs(&lab, &all, "web");
     sees(&lab, WORKER, &["m1 Leader", "m2 Reachable", "m3 Reachable", "w1"], SOON);
 
-    // The daemon of the leader is killed, and comes back as a follower.
+    // The daemon of the leader is killed, and comes back as a follower. Who writes all the while through the others sees
+    // no error: what was under way is asked of the next leader (and is there already if the first one had done it).
+    let write = "for i in $(seq 40); do echo x | docker config create STEADY$i - || docker config inspect STEADY$i || exit 1; done";
+    let writers = [TWO, WORKER].map(|m| lab.begin(m, &write.replace("STEADY", &format!("steady-{m}-"))));
+    lab.until("they write", SOON, || {
+        let written = lab.say(ONE, "docker config ls --format '{{.Name}}'").out;
+        if [TWO, WORKER].iter().all(|m| written.contains(&format!("steady-{m}-3"))) { Ok(()) } else { Err(written) }
+    });
     let killed = Instant::now();
     lab.kill_daemon(ONE);
     let took = first_write(&lab, &[TWO, THREE, WORKER], "killed", killed);
@@ -209,6 +216,10 @@ fn leaders_die_and_work_goes_on() {
     assert!(took < LEADER_WITHIN, "{took:?}");
     lab.lab().start(ONE).unwrap();
     becomes(&lab, TWO, ONE, "Ready", SOON);
+    for writer in writers {
+        let ended = writer.wait_with_output().unwrap();
+        assert!(ended.status.success(), "a write was lost with the leader: {}", String::from_utf8_lossy(&ended.stdout));
+    }
     for machine in all {
         lab.until("all are there again", SOON, || {
             let now = seen(&lab, machine);

@@ -8,7 +8,10 @@ use async_trait::async_trait;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use cluster::channel::{ChannelError, Pipe, request_over};
+use http::request::Parts;
+use hyper::body::Incoming;
 use manager::Manager;
 use node::agent::TunnelServer;
 use std::sync::Weak;
@@ -20,6 +23,8 @@ use wire::agent::TunnelRequest;
 pub const REVISION_HEADER: &str = "x-shoal-revision";
 /// An election is over within this, if there can be one.
 const LEADER_WITHIN: Duration = Duration::from_secs(5);
+/// The longest body of a request that is carried to the leader.
+const CARRIED_BYTES_MAX: usize = 8 << 20;
 /// A follower's reader waits so long for the leader's word, and then sees what is here.
 const READ_WITHIN: Duration = Duration::from_millis(500);
 
@@ -44,13 +49,19 @@ impl Forwarder for Membership {
                 };
                 match joined.manager() {
                     Some(manager) => Some(to_leader(&manager, request).await),
-                    None => match joined.channel.forward(request, LEADER_WITHIN).await {
-                        Ok(response) => Some(response.map(Body::new)),
-                        Err(e) => {
-                            tracing::warn!(error = %e, "a request cannot be forwarded to a manager");
-                            None
+                    None => {
+                        let carried = match Carried::of(request).await {
+                            Ok(carried) => carried,
+                            Err(e) => return Some(api::http::Failure(e).into_response()),
+                        };
+                        match carried.over(|| joined.channel.engine(LEADER_WITHIN)).await {
+                            Ok(response) => Some(response.map(Body::new)),
+                            Err(e) => {
+                                tracing::warn!(error = %e, "a request cannot be forwarded to a manager");
+                                None
+                            }
                         }
-                    },
+                    }
                 }
             }
             Destination::Container(wanted) => Some(self.carry_to_container(request, &wanted).await),
@@ -81,11 +92,11 @@ impl Forwarder for Membership {
 
 /// A follower's request, answered by the leader. What was written is here too when the client hears of it.
 async fn to_leader(manager: &Manager, request: Request) -> Response {
-    let answer = match pipe_to_leader(manager).await {
-        Ok(pipe) => request_over(pipe, request).await,
-        Err(e) => Err(e),
+    let carried = match Carried::of(request).await {
+        Ok(carried) => carried,
+        Err(e) => return api::http::Failure(e).into_response(),
     };
-    let answer = match answer {
+    let answer = match carried.over(|| pipe_to_leader(manager)).await {
         Ok(answer) => answer,
         Err(e) => {
             tracing::warn!(error = %e, "a request cannot be forwarded to the leader");
@@ -99,6 +110,39 @@ async fn to_leader(manager: &Manager, request: Request) -> Response {
         let _ = tokio::time::timeout(READ_WITHIN, here.wait_for(|r| *r >= revision)).await;
     }
     answer.map(Body::new)
+}
+
+/// A request with its whole body: when the manager that it was sent to is gone before it has answered, the next one is
+/// asked, once. Nothing is done twice by that: a name is taken once, and a change tells the version that it is based on.
+struct Carried {
+    parts: Parts,
+    body: Bytes,
+}
+
+impl Carried {
+    async fn of(request: Request) -> Result<Self, Refusal> {
+        let (parts, body) = request.into_parts();
+        let body = axum::body::to_bytes(body, CARRIED_BYTES_MAX).await;
+        let body = body.map_err(|e| Refusal::invalid(format!("the request cannot be read, or is too long: {e}")))?;
+        Ok(Self { parts, body })
+    }
+
+    fn request(&self) -> Request {
+        Request::from_parts(self.parts.clone(), Body::from(self.body.clone()))
+    }
+
+    async fn over<F>(&self, open: impl Fn() -> F) -> Result<http::Response<Incoming>, ChannelError>
+    where
+        F: Future<Output = Result<Pipe, ChannelError>>,
+    {
+        match request_over(open().await?, self.request()).await {
+            Err(ChannelError::Unreachable(why)) => {
+                tracing::info!(path = %self.parts.uri.path(), why, "the leader was lost before it answered; asking the next");
+                request_over(open().await?, self.request()).await
+            }
+            answered => answered,
+        }
+    }
 }
 
 /// A stream to whoever leads. This manager hears by raft when that is another: then nobody waits for the one before.
