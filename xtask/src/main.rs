@@ -1,4 +1,4 @@
-//! The workshop: `cargo xtask demo | test | vm | verify | fix | tidy | bench`.
+//! The workshop: `cargo xtask demo | test | vm | verify | fix | tidy | bench | scale`.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -6,6 +6,7 @@ mod demo;
 mod gate;
 mod prerequisites;
 mod program;
+mod scale;
 mod tests_run;
 mod tidy;
 mod vm;
@@ -46,6 +47,11 @@ enum Task {
     Vm(vm::Options),
     /// The rules of the house that the compiler does not know.
     Tidy,
+    /// How the control plane bears size: planner, raft, directory (docs/scale.md).
+    Scale {
+        /// Only this one: scale, placements or directory.
+        only: Option<String>,
+    },
     /// Figures, beside the bare kernel's and, where dockerd is installed, Docker Swarm's.
     Bench(bench::Options),
 }
@@ -60,6 +66,7 @@ fn main() -> ExitCode {
         Task::Fix => gate::fix(&root),
         Task::Vm(options) => vm::run(&root, &options),
         Task::Tidy => tidy::run(&root),
+        Task::Scale { only } => scale::run(&root, only.as_deref()),
         Task::Bench(options) => bench::run(&root, options),
     };
     match done {

@@ -6,6 +6,7 @@ use crate::balance::Balance;
 use crate::endpoint::{Protocol, PublishMode, ResolutionMode};
 use crate::object::*;
 use crate::spec::{Labels, NetworkTarget};
+use crate::store_action::ObjectRef;
 use crate::tables::Tables;
 use crate::{DesiredState, NetworkId, NodeId, ServiceId, TaskId, TaskState};
 use serde::{Deserialize, Serialize};
@@ -232,20 +233,7 @@ impl Directory {
             networks.insert(id.clone(), None);
         }
         for (id, new) in &next.networks {
-            let delta = match self.networks.get(id) {
-                Some(old) => NetworkDelta {
-                    attrs: (old.attrs != new.attrs).then(|| new.attrs.clone()),
-                    node_addrs: diff(&old.node_addrs, &new.node_addrs),
-                    services: diff(&old.services, &new.services),
-                    endpoints: diff(&old.endpoints, &new.endpoints),
-                },
-                None => NetworkDelta {
-                    attrs: Some(new.attrs.clone()),
-                    node_addrs: diff(&BTreeMap::new(), &new.node_addrs),
-                    services: diff(&BTreeMap::new(), &new.services),
-                    endpoints: diff(&BTreeMap::new(), &new.endpoints),
-                },
-            };
+            let delta = NetworkDelta::between(self.networks.get(id), new);
             if delta != NetworkDelta::default() {
                 networks.insert(id.clone(), Some(delta));
             }
@@ -321,7 +309,72 @@ pub fn networks_of(tables: &Tables, node: &NodeId) -> BTreeSet<NetworkId> {
     swarm.chain(tables.ingress().map(|n| n.id.clone())).collect()
 }
 
+impl NetworkDelta {
+    /// The way from `old` (`None`: from nothing) to `new`.
+    pub fn between(old: Option<&NetworkView>, new: &NetworkView) -> Self {
+        match old {
+            Some(old) => Self {
+                attrs: (old.attrs != new.attrs).then(|| new.attrs.clone()),
+                node_addrs: diff(&old.node_addrs, &new.node_addrs),
+                services: diff(&old.services, &new.services),
+                endpoints: diff(&old.endpoints, &new.endpoints),
+            },
+            None => Self {
+                attrs: Some(new.attrs.clone()),
+                node_addrs: diff(&BTreeMap::new(), &new.node_addrs),
+                services: diff(&BTreeMap::new(), &new.services),
+                endpoints: diff(&BTreeMap::new(), &new.endpoints),
+            },
+        }
+    }
+}
+
+/// The difference between two maps, `None` for what is gone.
+pub fn difference<K: Ord + Clone, V: PartialEq + Clone>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+) -> BTreeMap<K, Option<V>> {
+    diff(old, new)
+}
+
 impl NetworkView {
+    /// Makes what one object shows here be what the tables say; `false` when it was so already. For nodes, services and
+    /// tasks: a changed network is looked at as a whole.
+    pub fn refresh(view: &mut std::sync::Arc<Self>, tables: &Tables, network: &Network, object: &ObjectRef) -> bool {
+        fn put<K: Ord + Clone, V: PartialEq>(
+            view: &mut std::sync::Arc<NetworkView>,
+            map: impl Fn(&NetworkView) -> &BTreeMap<K, V>,
+            map_mut: impl Fn(&mut NetworkView) -> &mut BTreeMap<K, V>,
+            id: &K,
+            now: Option<V>,
+        ) -> bool {
+            if map(view).get(id) == now.as_ref() {
+                return false;
+            }
+            let map = map_mut(std::sync::Arc::make_mut(view));
+            match now {
+                Some(v) => drop(map.insert(id.clone(), v)),
+                None => drop(map.remove(id)),
+            }
+            true
+        }
+        match object {
+            ObjectRef::Node(id) => {
+                let at = tables.node(id).and_then(|n| n.attachments.iter().find(|a| a.network == network.id));
+                put(view, |v| &v.node_addrs, |v| &mut v.node_addrs, id, at.map(|a| a.addr))
+            }
+            ObjectRef::Service(id) => {
+                let now = tables.service(id).and_then(|s| ServiceView::of(s, network));
+                put(view, |v| &v.services, |v| &mut v.services, id, now)
+            }
+            ObjectRef::Task(id) => {
+                let now = tables.task(id).and_then(|t| EndpointView::of(t, &network.id));
+                put(view, |v| &v.endpoints, |v| &mut v.endpoints, id, now)
+            }
+            _ => false,
+        }
+    }
+
     /// The view of one network by the truth.
     pub fn of(tables: &Tables, network: &Network) -> Self {
         let mut view = Self {

@@ -17,6 +17,7 @@ pub mod spec;
 pub mod store_action;
 pub mod tables;
 pub mod task_state;
+pub mod template;
 pub mod time;
 
 pub use balance::{Balance, BalanceError, BalancePolicy};

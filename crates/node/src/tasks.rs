@@ -1,6 +1,6 @@
 //! Runs the swarm's tasks as containers: from a task to Docker's body, and the [`Executor`] over [`Containers`].
 use crate::agent::executor::{Dependencies, Ended, Executor, Found, Started};
-use crate::agent::template::Context;
+use model::template::{Context, Files};
 use crate::containers::life::Until;
 use crate::containers::record::Status;
 use crate::containers::{Containers, CreateRequest, Managed, ManagedFile, OverlayWish};
@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use model::{
     ContainerSpec, Directory, GenericResource, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -302,7 +303,7 @@ fn body_of(
 
 /// What the scheduler gave the task, in Docker's form: `DOCKER_RESOURCE_GPU=a,b` or `=2`.
 fn generic_env(given: &[GenericResource]) -> Vec<String> {
-    let mut values: std::collections::BTreeMap<String, Vec<String>> = Default::default();
+    let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for resource in given {
         let (kind, value) = match resource {
             GenericResource::Named { kind, value } => (kind, value.clone()),
@@ -344,10 +345,11 @@ fn mount(m: &model::Mount, expand: &impl Fn(&str) -> Result<String, Refusal>) ->
         MountKind::Volume => {
             out.typ = "volume".into();
             let driver = (!m.driver.is_empty() || !m.driver_opts.is_empty())
-                .then(|| Driver { name: m.driver.clone(), options: m.driver_opts.clone() });
+                .then(|| Ok::<_, Refusal>(Driver { name: m.driver.clone(), options: expanded(&m.driver_opts, expand)? }))
+                .transpose()?;
             out.volume_options = Some(VolumeOptions {
                 no_copy: m.no_copy,
-                labels: m.labels.clone(),
+                labels: expanded(&m.labels, expand)?,
                 subpath: m.subpath.clone(),
                 driver_config: driver,
             });
@@ -361,8 +363,42 @@ fn mount(m: &model::Mount, expand: &impl Fn(&str) -> Result<String, Refusal>) ->
     Ok(out)
 }
 
+/// A map whose values may hold placeholders.
+fn expanded(
+    map: &BTreeMap<String, String>,
+    expand: &impl Fn(&str) -> Result<String, Refusal>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    map.iter().map(|(k, v)| Ok((k.clone(), expand(v)?))).collect()
+}
+
+/// What the contents of templated secrets and configs may refer to.
+fn files_context(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Result<Context, Refusal> {
+    let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
+    let target = |file: &Option<model::FileTarget>, name: &str| {
+        file.as_ref().map(|f| f.name.clone()).filter(|n| !n.is_empty()).unwrap_or_else(|| name.to_owned())
+    };
+    let mut files = Files::default();
+    for variable in &spec.env {
+        let variable = context.expand(variable).map_err(|e| Refusal::invalid(e.to_string()))?;
+        let (name, value) = variable.split_once('=').unwrap_or((&variable, ""));
+        files.env.insert(name.to_owned(), value.to_owned());
+    }
+    for s in &spec.secrets {
+        if let Some(secret) = deps.secrets.get(&s.id) {
+            files.secrets.insert(target(&s.file, &s.name), text(&secret.spec.data));
+        }
+    }
+    for c in &spec.configs {
+        if let Some(config) = deps.configs.get(&c.id) {
+            files.configs.insert(target(&c.file, &c.name), text(&config.spec.data));
+        }
+    }
+    Ok(context.with_files(files))
+}
+
 /// Secrets below `/run/secrets`, configs at the root, unless their target is absolute.
 fn files_of(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Result<Vec<ManagedFile>, Refusal> {
+    let context = files_context(spec, deps, context)?;
     let mut files = Vec::new();
     let mut add = |file: &Option<model::FileTarget>, name: &str, below: &str, data: &[u8], templating: &str| {
         let data = if templating == "golang" {
@@ -376,8 +412,8 @@ fn files_of(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Res
         files.push(ManagedFile {
             target: if path.starts_with('/') { path.to_owned() } else { format!("{below}/{path}") },
             data,
-            uid: target.uid.parse().unwrap_or(0),
-            gid: target.gid.parse().unwrap_or(0),
+            uid: number(&target.uid, "UID", name)?,
+            gid: number(&target.gid, "GID", name)?,
             mode: target.mode & 0o7777,
         });
         Ok::<(), Refusal>(())
@@ -393,6 +429,14 @@ fn files_of(spec: &ContainerSpec, deps: &Dependencies, context: &Context) -> Res
         add(&c.file, &c.name, "", &config.spec.data, &config.spec.templating)?;
     }
     Ok(files)
+}
+
+/// An owner's number; nothing means root.
+fn number(text: &str, what: &str, file: &str) -> Result<u32, Refusal> {
+    match text {
+        "" => Ok(0),
+        text => text.parse().map_err(|_| Refusal::invalid(format!("{what} {text:?} of {file} is not a number"))),
+    }
 }
 
 fn host_ports(bound: &wire::engine::network::PortMap) -> Vec<PortConfig> {

@@ -117,10 +117,23 @@ fn container(c: &ContainerSpec) -> Result<(), Refusal> {
             return Err(invalid(format!("ContainerSpec: duplicate mount point: {}", m.target)));
         }
     }
+    templates(c)?;
     let secrets = c.secrets.iter().map(|r| (r.name.as_str(), &r.file));
     files("secret", secrets)?;
     let configs = c.configs.iter().map(|r| (r.name.as_str(), &r.file));
     files("config", configs)
+}
+
+/// Placeholders that no node could fill in are told at once.
+fn templates(c: &ContainerSpec) -> Result<(), Refusal> {
+    let context = model::template::Context::sample();
+    let mounts = c.mounts.iter().flat_map(|m| {
+        [&m.source, &m.target].into_iter().chain(m.labels.values()).chain(m.driver_opts.values())
+    });
+    for text in std::iter::once(&c.hostname).chain(&c.env).chain(mounts) {
+        context.expand(text).map_err(|e| invalid(e.to_string()))?;
+    }
+    Ok(())
 }
 
 /// No two references may want the same file, and its owner is a number: names are known in the container only.
@@ -210,6 +223,32 @@ fn endpoint(e: &EndpointSpec) -> Result<(), Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn placeholders_owners_and_labels_are_judged_at_the_door() {
+        let refused = |change: &dyn Fn(&mut ServiceSpec)| {
+            let container = ContainerSpec { image: "web".into(), ..Default::default() };
+            let mut spec = ServiceSpec { name: "web".into(), ..Default::default() };
+            spec.task.container = Some(container);
+            change(&mut spec);
+            service(&spec).err().map(|e| e.message)
+        };
+        let container = |spec: &mut ServiceSpec, f: &dyn Fn(&mut ContainerSpec)| {
+            spec.task.container.as_mut().into_iter().for_each(f);
+        };
+        assert_eq!(refused(&|s| container(s, &|c| c.hostname = "{{.Node.Hostname}}".into())), None);
+        let e = refused(&|s| container(s, &|c| c.env = vec!["A={{.Nope}}".into()])).unwrap();
+        assert!(e.contains(".Nope"), "{e}");
+        let file = FileTarget { name: "f".into(), uid: "root".into(), ..Default::default() };
+        let config = |c: &mut ContainerSpec| {
+            let id = model::Id::from_random([1; 17]);
+            c.configs = vec![model::ConfigReference { id, name: "conf".into(), file: Some(file.clone()) }];
+        };
+        let e = refused(&|s| container(s, &config)).unwrap();
+        assert!(e.contains("config conf: UID \"root\" is not a number"), "{e}");
+        let e = refused(&|s| drop(s.labels.insert("shoal.fence".into(), "maybe".into()))).unwrap();
+        assert!(e.contains("maybe"), "{e}");
+    }
 
     #[test]
     fn references_and_names_are_judged_as_docker_does() {

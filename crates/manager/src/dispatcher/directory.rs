@@ -1,19 +1,30 @@
 //! The directory of each node, made from views of networks that all nodes share.
 //!
-//! A view is made anew only when one of its objects has changed, and a session compares views by pointer first: a change
-//! of one network costs nothing for the others.
-use model::directory::{NetworkView, PeerView, networks_of};
+//! A view changes only where one of its objects has changed, and a session compares views by pointer first: a change of
+//! one network costs nothing for the others, and the way from one view to the next is found once for all sessions.
+use model::directory::{NetworkDelta, NetworkView, PeerView, difference, networks_of};
 use model::{Directory, DirectoryDelta, NetworkId, NetworkTarget, NodeId, NodeState, ObjectRef, Tables};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 type Views = BTreeMap<NetworkId, Arc<NetworkView>>;
 
-/// The views of all networks at one revision.
+/// The views of all networks at one revision, and what sessions have in common.
 #[derive(Default)]
 pub struct DirectoryCache {
     revision: Option<u64>,
     views: Views,
+    /// Which nodes carry a network, for the view that this was found from.
+    carriers: BTreeMap<NetworkId, (Arc<NetworkView>, Arc<BTreeSet<NodeId>>)>,
+    /// The last way from one view to another: most sessions go it together.
+    ways: BTreeMap<NetworkId, Way>,
+}
+
+/// From a view (or nothing) to another.
+struct Way {
+    from: Option<Arc<NetworkView>>,
+    to: Arc<NetworkView>,
+    delta: NetworkDelta,
 }
 
 impl DirectoryCache {
@@ -22,38 +33,57 @@ impl DirectoryCache {
         if self.revision.is_some_and(|r| r >= tables.revision()) {
             return &self.views;
         }
-        let touched = match self.revision.and_then(|r| tables.changed_since(r)) {
+        match self.revision.and_then(|r| tables.changed_since(r)) {
             Some(changed) => {
-                let mut touched = BTreeSet::new();
-                for object in changed {
-                    self.touch(tables, object, &mut touched);
+                for object in changed.collect::<BTreeSet<_>>() {
+                    self.refresh(tables, object);
                 }
-                touched
             }
-            None => tables.networks().map(|n| n.id.clone()).chain(self.views.keys().cloned()).collect(),
-        };
-        for id in touched {
-            match tables.network(&id) {
-                None => drop(self.views.remove(&id)),
-                Some(network) => {
-                    let view = NetworkView::of(tables, network);
-                    if self.views.get(&id).is_none_or(|old| **old != view) {
-                        self.views.insert(id, Arc::new(view));
-                    }
-                }
+            None => {
+                let all: BTreeSet<_> =
+                    tables.networks().map(|n| n.id.clone()).chain(self.views.keys().cloned()).collect();
+                all.iter().for_each(|id| self.rebuild(tables, id));
             }
         }
         self.revision = Some(tables.revision());
         &self.views
     }
 
+    /// Looks at a network as a whole.
+    fn rebuild(&mut self, tables: &Tables, id: &NetworkId) {
+        let Some(network) = tables.network(id) else {
+            self.views.remove(id);
+            self.carriers.remove(id);
+            self.ways.remove(id);
+            return;
+        };
+        let view = NetworkView::of(tables, network);
+        if self.views.get(id).is_none_or(|old| **old != view) {
+            self.views.insert(id.clone(), Arc::new(view));
+        }
+    }
+
+    /// Looks at one changed object on the networks where it shows or shall show.
+    fn refresh(&mut self, tables: &Tables, object: &ObjectRef) {
+        if let ObjectRef::Network(id) = object {
+            return self.rebuild(tables, id);
+        }
+        for id in self.touched(tables, object) {
+            let Some(network) = tables.network(&id) else { continue };
+            match self.views.get_mut(&id) {
+                Some(view) => drop(NetworkView::refresh(view, tables, network, object)),
+                None => self.rebuild(tables, &id),
+            }
+        }
+    }
+
     /// The networks whose view a changed object may show in: those that show it, and those that it names now.
-    fn touch(&self, tables: &Tables, object: &ObjectRef, touched: &mut BTreeSet<NetworkId>) {
+    fn touched(&self, tables: &Tables, object: &ObjectRef) -> BTreeSet<NetworkId> {
+        let mut touched = BTreeSet::new();
         let mut shown = |test: &dyn Fn(&NetworkView) -> bool| {
             touched.extend(self.views.iter().filter(|(_, v)| test(v)).map(|(id, _)| id.clone()));
         };
         match object {
-            ObjectRef::Network(id) => drop(touched.insert(id.clone())),
             ObjectRef::Node(id) => {
                 shown(&|v| v.node_addrs.contains_key(id));
                 touched
@@ -72,8 +102,41 @@ impl DirectoryCache {
                     tables.task(id).into_iter().flat_map(|t| t.networks.iter().filter_map(|n| swarm(&n.network))),
                 );
             }
-            ObjectRef::Cluster(_) | ObjectRef::Secret(_) | ObjectRef::Config(_) => {}
+            ObjectRef::Network(_) | ObjectRef::Cluster(_) | ObjectRef::Secret(_) | ObjectRef::Config(_) => {}
         }
+        touched
+    }
+
+    /// The nodes that carry a network.
+    fn carriers(&mut self, id: &NetworkId, view: &Arc<NetworkView>) -> Arc<BTreeSet<NodeId>> {
+        if let Some((of, carriers)) = self.carriers.get(id)
+            && Arc::ptr_eq(of, view)
+        {
+            return carriers.clone();
+        }
+        let all = view.node_addrs.keys().chain(view.endpoints.values().map(|e| &e.node));
+        let carriers = Arc::new(all.cloned().collect::<BTreeSet<_>>());
+        self.carriers.insert(id.clone(), (view.clone(), carriers.clone()));
+        carriers
+    }
+
+    /// The way from one view of a network to another.
+    fn way(&mut self, id: &NetworkId, from: Option<&Arc<NetworkView>>, to: &Arc<NetworkView>) -> NetworkDelta {
+        let same = |a: Option<&Arc<NetworkView>>, b: Option<&Arc<NetworkView>>| match (a, b) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            _ => false,
+        };
+        if let Some(way) = self.ways.get(id)
+            && same(way.from.as_ref(), from)
+            && Arc::ptr_eq(&way.to, to)
+        {
+            return way.delta.clone();
+        }
+        let delta = NetworkDelta::between(from.map(|v| &**v), to);
+        let way = Way { from: from.cloned(), to: to.clone(), delta: delta.clone() };
+        self.ways.insert(id.clone(), way);
+        delta
     }
 }
 
@@ -101,12 +164,11 @@ impl Picture {
             .into_iter()
             .filter_map(|id| Some((id.clone(), views.get(&id)?.clone())))
             .collect();
-        let carriers: BTreeSet<&NodeId> = networks
-            .values()
-            .flat_map(|n| n.node_addrs.keys().chain(n.endpoints.values().map(|e| &e.node)))
-            .chain([node])
-            .collect();
-        let peers = carriers.into_iter().filter_map(|id| {
+        let mut carriers = BTreeSet::from([node.clone()]);
+        for (id, view) in &networks {
+            carriers.extend(cache.carriers(id, view).iter().cloned());
+        }
+        let peers = carriers.iter().filter_map(|id| {
             let n = tables.node(id)?;
             let hostname = n.description.as_ref().map(|d| d.hostname.clone()).unwrap_or_default();
             let alive = id == node || n.status.state == NodeState::Ready && !masked.contains(id);
@@ -129,19 +191,26 @@ impl Picture {
     }
 
     /// The way from here to `next`; empty but for the revisions when nothing changed.
-    pub fn delta(&self, next: &Self) -> DirectoryDelta {
-        let apart = |a: &Views, b: &Views| {
-            let changed = a.iter().filter(|(id, v)| b.get(*id).is_none_or(|o| !Arc::ptr_eq(o, v)));
-            changed.map(|(id, v)| (id.clone(), (**v).clone())).collect()
-        };
-        let part = |p: &Self, networks| Directory {
-            revision: p.revision,
-            data_path_port: p.data_path_port,
-            peers: p.peers.clone(),
+    pub fn delta(&self, next: &Self, cache: &mut DirectoryCache) -> DirectoryDelta {
+        let mut networks: BTreeMap<NetworkId, Option<NetworkDelta>> =
+            self.networks.keys().filter(|id| !next.networks.contains_key(*id)).map(|id| (id.clone(), None)).collect();
+        for (id, view) in &next.networks {
+            let before = self.networks.get(id);
+            if before.is_some_and(|old| Arc::ptr_eq(old, view)) {
+                continue;
+            }
+            let delta = cache.way(id, before, view);
+            if delta != NetworkDelta::default() {
+                networks.insert(id.clone(), Some(delta));
+            }
+        }
+        DirectoryDelta {
+            from: self.revision,
+            to: next.revision,
+            data_path_port: next.data_path_port,
+            peers: difference(&self.peers, &next.peers),
             networks,
-        };
-        let old = part(self, apart(&self.networks, &next.networks));
-        old.delta(&part(next, apart(&next.networks, &self.networks)))
+        }
     }
 
     /// Whether another node is shown, or one is masked or no longer is: that may change within a revision.
@@ -154,3 +223,6 @@ impl Picture {
         self.revision
     }
 }
+
+#[cfg(test)]
+mod tests;

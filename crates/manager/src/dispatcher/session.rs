@@ -239,7 +239,8 @@ impl Session {
         match &self.directory {
             None => self.say(ToNode::Directory(picture.whole())).await?,
             Some(old) if old.revision() < picture.revision() || old.differs_in_peers(&picture) => {
-                self.say(ToNode::DirectoryDelta(old.delta(&picture))).await?;
+                let delta = old.delta(&picture, &mut self.d.shared.directory.lock());
+                self.say(ToNode::DirectoryDelta(delta)).await?;
             }
             Some(_) => {}
         }

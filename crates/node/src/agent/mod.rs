@@ -4,7 +4,6 @@
 //! manager can be reached, what runs goes on running.
 pub mod driver;
 pub mod executor;
-pub mod template;
 
 use async_trait::async_trait;
 use driver::{Surroundings, Wish, drive};

@@ -1,8 +1,9 @@
 //! Placeholders in a service's hostname, environment and mounts: `{{.Service.Name}}-{{.Task.Slot}}`.
 //!
-//! Docker expands them with Go templates; what people use is field access, `index` into a label map and the functions
-//! `join`, `env`-less text. Field access and `index` are done here, anything else is refused by name.
-use model::{Node, Task};
+//! Docker expands them with Go templates; what people use is field access, `index` into a label map and, in secrets and
+//! configs with the template driver `golang`, the functions `env`, `secret` and `config`. These are done here, anything
+//! else is refused by name.
+use crate::object::{Node, Task};
 use std::collections::BTreeMap;
 
 /// Why a template cannot be expanded.
@@ -28,6 +29,18 @@ pub enum TemplateError {
 pub struct Context {
     fields: BTreeMap<&'static str, String>,
     service_labels: BTreeMap<String, String>,
+    files: Option<Files>,
+}
+
+/// What the content of a secret or config may refer to besides.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The container's environment.
+    pub env: BTreeMap<String, String>,
+    /// Secrets of the task, by the name of their file.
+    pub secrets: BTreeMap<String, String>,
+    /// Configs of the task, by the name of their file.
+    pub configs: BTreeMap<String, String>,
 }
 
 impl Context {
@@ -49,7 +62,28 @@ impl Context {
             (".Task.Name", name),
             (".Task.Slot", if task.slot == 0 { node_id.to_owned() } else { task.slot.to_string() }),
         ];
-        Self { fields: fields.into(), service_labels: task.service_labels.clone() }
+        Self { fields: fields.into(), service_labels: task.service_labels.clone(), files: None }
+    }
+
+    /// For no task in particular: to see whether a text can be expanded at all.
+    pub fn sample() -> Self {
+        let names = [
+            ".Service.ID",
+            ".Service.Name",
+            ".Node.ID",
+            ".Node.Hostname",
+            ".Node.Platform.OS",
+            ".Node.Platform.Architecture",
+            ".Task.ID",
+            ".Task.Name",
+            ".Task.Slot",
+        ];
+        Self { fields: names.map(|n| (n, "x".to_owned())).into(), ..Self::default() }
+    }
+
+    /// The same for the content of secrets and configs.
+    pub fn with_files(&self, files: Files) -> Self {
+        Self { files: Some(files), ..self.clone() }
     }
 
     /// The text with its placeholders expanded.
@@ -84,6 +118,18 @@ impl Context {
             let key = args.trim().strip_prefix(".Service.Labels")?.trim().trim_matches('"');
             return Some(self.service_labels.get(key).cloned().unwrap_or_default());
         }
+        if let Some(files) = &self.files
+            && let Some((function, argument)) = action.split_once(char::is_whitespace)
+        {
+            let name = argument.trim().strip_prefix('"')?.strip_suffix('"')?;
+            return match function {
+                // As in Docker: what is not set is empty, a file that is not there is an error.
+                "env" => Some(files.env.get(name).cloned().unwrap_or_default()),
+                "secret" => files.secrets.get(name).cloned(),
+                "config" => files.configs.get(name).cloned(),
+                _ => None,
+            };
+        }
         // A label whose name is an identifier may be written as a field.
         let label = action.strip_prefix(".Service.Labels.")?;
         Some(self.service_labels.get(label).cloned().unwrap_or_else(|| "<no value>".to_owned()))
@@ -98,6 +144,7 @@ mod tests {
         Context {
             fields: [(".Service.Name", "web".to_owned()), (".Task.Slot", "3".to_owned())].into(),
             service_labels: [("tier".to_owned(), "front".to_owned())].into(),
+            files: None,
         }
     }
 
@@ -107,6 +154,16 @@ mod tests {
         assert_eq!(c.expand("{{.Service.Name}}-{{ .Task.Slot }}").unwrap(), "web-3");
         assert_eq!(c.expand(r#"{{index .Service.Labels "tier"}}{{.Service.Labels.tier}}"#).unwrap(), "frontfront");
         assert_eq!(c.expand("plain").unwrap(), "plain");
+        assert!(c.expand(r#"{{secret "key"}}"#).is_err(), "only contents of files may look into files");
+        let files = Files {
+            env: [("MODE".to_owned(), "fast".to_owned())].into(),
+            secrets: [("key".to_owned(), "s3cret".to_owned())].into(),
+            ..Files::default()
+        };
+        let f = c.with_files(files);
+        assert_eq!(f.expand(r#"{{env "MODE"}}{{env "NO"}} {{ secret "key" }} {{.Task.Slot}}"#).unwrap(), "fast s3cret 3");
+        assert!(f.expand(r#"{{config "no"}}"#).is_err());
+        assert!(Context::sample().expand("{{.Node.Hostname}}/{{.Task.Slot}}").is_ok());
         assert!(matches!(c.expand("{{.Nope}}"), Err(TemplateError::Unknown { action, .. }) if action == ".Nope"));
         assert!(matches!(c.expand("x{{.Task.Slot"), Err(TemplateError::Unclosed(_))));
     }
