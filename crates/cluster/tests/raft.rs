@@ -199,8 +199,10 @@ async fn change(store: &cluster::Store, n: u64) {
     done.await.unwrap();
 }
 
+/// Twenty thousand, or as many as `SHOAL_CHANGES` says.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_changes_leave_the_log_and_the_file_small() {
+async fn any_number_of_changes_leaves_the_log_and_the_file_small() {
+    let changes: u64 = std::env::var("SHOAL_CHANGES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
     // In memory: every change is synced, and the disk is not what is looked at.
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let store = open_with(dir.path(), 1, "a", &Arc::default(), 500).await;
@@ -211,17 +213,21 @@ async fn twenty_thousand_changes_leave_the_log_and_the_file_small() {
     }
     let size = || std::fs::metadata(dir.path().join("a.redb")).unwrap().len();
     let (mut longest, mut largest, mut early) = (0, 0, 0);
-    for n in 0..20_000 {
+    for n in 0..changes {
         change(&store, n).await;
         if n % 100 == 0 {
             longest = longest.max(store.raft().log_entries());
             largest = largest.max(size());
         }
-        if n == 4_000 {
+        if n == changes / 5 {
             early = largest;
         }
     }
-    println!("log: at most {longest} entries; file: at most {largest} bytes, {early} after a fifth");
+    let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let memory = memory.lines().find(|l| l.starts_with("VmRSS")).unwrap_or_default().to_owned();
+    println!(
+        "{changes} changes; log: at most {longest} entries; file: at most {largest} bytes, {early} after a fifth; {memory}"
+    );
     assert!(longest < 2_000, "the log grew to {longest} entries");
     assert!(largest < 16 << 20, "the file grew to {largest} bytes");
     assert!(largest <= early * 2, "the file goes on growing: {early}, then {largest}");
@@ -324,4 +330,97 @@ async fn two_survivors_never_split_their_votes_for_long() {
     for s in &stores {
         s.shutdown().await;
     }
+}
+
+/// One call of ten is lost, and one answer of ten. What was acknowledged is everywhere in the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_ten_percent_of_the_messages_lost_nothing_is_lost() {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let a = open_with(dir.path(), 1, "a", &wires, 50).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(5)).await);
+    let mut stores = vec![a.clone()];
+    for (id, name) in [(2, "b"), (3, "c")] {
+        stores.push(open_with(dir.path(), id, name, &wires, 50).await);
+        a.raft().add_voter(id, member(name)).await.unwrap();
+    }
+    wires.lost_percent.store(10, std::sync::atomic::Ordering::Relaxed);
+    let mut acknowledged = Vec::new();
+    let (begin, mut n) = (Instant::now(), 0);
+    while acknowledged.len() < 200 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "only {} of {n} were taken", acknowledged.len());
+        let Some(leader) = stores.iter().find(|s| s.is_leader()) else {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        n += 1;
+        if let Ok(Ok(())) = tokio::time::timeout(Duration::from_secs(5), write(leader, n)).await {
+            acknowledged.push(n);
+        }
+    }
+    println!("200 of {n} writes in {:?}", begin.elapsed());
+    wires.lost_percent.store(0, std::sync::atomic::Ordering::Relaxed);
+    for s in &stores {
+        let all = || acknowledged.iter().all(|n| s.tables().config(&config_id(*n)).is_some());
+        eventually("everything acknowledged is there", Duration::from_secs(20), all).await;
+    }
+    eventually("all are equal", Duration::from_secs(20), || {
+        stores.iter().all(|s| {
+            s.revision() == stores[0].revision() && s.tables().image().objects == stores[0].tables().image().objects
+        })
+    })
+    .await;
+    for s in &stores {
+        s.shutdown().await;
+    }
+}
+
+/// The first leader's clock is ten minutes ahead; the next one's time goes on from there, without a pause.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_time_goes_on_when_the_next_leaders_clock_is_minutes_behind() {
+    const AHEAD: Duration = Duration::from_secs(600);
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let a = open_at(dir.path(), 1, "a", &wires, 100, || now().after(AHEAD)).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(5)).await);
+    let mut stores = vec![a.clone()];
+    for (id, name) in [(2, "b"), (3, "c")] {
+        stores.push(open_with(dir.path(), id, name, &wires, 100).await);
+        a.raft().add_voter(id, member(name)).await.unwrap();
+    }
+    write(&a, 1).await.unwrap();
+    for s in &stores {
+        eventually("all have it", Duration::from_secs(5), || s.tables().config(&config_id(1)).is_some()).await;
+    }
+    let made = |s: &cluster::Store, n| s.tables().config(&config_id(n)).unwrap().meta.created_at;
+    let before = made(&a, 1);
+    assert!(before > now().after(AHEAD / 2), "stamped by the leader's clock");
+    wires.cut.lock().unwrap().insert("a".into());
+    let survivors = &stores[1..];
+    eventually("a new leader", Duration::from_secs(10), || survivors.iter().any(cluster::Store::is_leader)).await;
+    let leader = survivors.iter().find(|s| s.is_leader()).unwrap();
+    write(leader, 2).await.unwrap();
+    let after = made(leader, 2);
+    assert!(after > before, "the time went back by {:?}", before.since(after));
+    assert!(after.since(before) < AHEAD / 2, "and it did not jump");
+    let begin = leader.now();
+    eventually("the time goes on", Duration::from_secs(10), || leader.now().since(begin) > Duration::from_millis(300))
+        .await;
+    for s in &stores {
+        s.shutdown().await;
+    }
+    // Also after a restart, when only the file knows what the time was.
+    let sole: Arc<Wires> = Arc::default();
+    let d = open_at(dir.path(), 4, "d", &sole, 100, || now().after(AHEAD)).await;
+    d.raft().initialize(member("d")).await.unwrap();
+    assert!(leads(&d, Duration::from_secs(5)).await);
+    write(&d, 3).await.unwrap();
+    let last = made(&d, 3);
+    d.shutdown().await;
+    let again = open_with(dir.path(), 4, "d", &sole, 100).await;
+    eventually("the file is read", Duration::from_secs(10), || again.tables().config(&config_id(3)).is_some()).await;
+    assert!(again.now() >= last);
+    again.shutdown().await;
 }

@@ -1,7 +1,7 @@
 //! Runs the planner while this manager leads: after every change, and when the plan said that time alone will matter.
 //!
 //! The plan is made inside the store's transaction, so it always sees the latest tables and is never out of sequence.
-use crate::clock::{self, Dice};
+use crate::clock::Dice;
 use cluster::Store;
 use cluster::store::UpdateError;
 use model::Timestamp;
@@ -57,7 +57,7 @@ async fn lead(store: &Store) {
             }
             Round::Deposed => return,
         };
-        let wake = wake_at.map(|at| at.since(clock::now()).max(WAKE_MIN));
+        let wake = wake_at.map(|at| at.since(store.now()).max(WAKE_MIN));
         tokio::select! {
             () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             more = changed.changed() => {
@@ -98,7 +98,7 @@ async fn round(store: &Store, memory: &mut PlannerMemory) -> Round {
         let mut panicked = false;
         let done = store
             .update(|tables| {
-                let planned = catch_unwind(AssertUnwindSafe(|| planner::plan(tables, clock::now(), &mut Dice, memory)));
+                let planned = catch_unwind(AssertUnwindSafe(|| planner::plan(tables, store.now(), &mut Dice, memory)));
                 let plan = planned.unwrap_or_else(|_| {
                     panicked = true;
                     planner::Plan::default()

@@ -15,6 +15,8 @@ pub mod object;
 pub mod service_labels;
 pub mod spec;
 pub mod store_action;
+pub mod swarm_labels;
+pub mod swarm_time;
 pub mod tables;
 pub mod task_state;
 pub mod template;
@@ -29,6 +31,8 @@ pub use id::{ClusterId, ConfigId, Id, NetworkId, NodeId, SecretId, ServiceId, Ta
 pub use object::*;
 pub use spec::*;
 pub use store_action::{Object, ObjectKind, ObjectRef, StoreAction, StoreError};
+pub use swarm_labels::WorkersMay;
+pub use swarm_time::SwarmTime;
 pub use tables::Tables;
 pub use task_state::{DesiredState, TaskState};
 pub use time::Timestamp;

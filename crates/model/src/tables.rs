@@ -177,6 +177,14 @@ impl Tables {
         }
     }
 
+    /// When the last change was made, as far as what is still here tells.
+    pub fn newest(&self) -> Option<Timestamp> {
+        let metas = self.cluster.iter().map(|o| &o.meta).chain(self.nodes.values().map(|o| &o.meta));
+        let metas = metas.chain(self.networks.values().map(|o| &o.meta)).chain(self.services.values().map(|o| &o.meta));
+        let metas = metas.chain(self.tasks.values().map(|o| &o.meta)).chain(self.secrets.values().map(|o| &o.meta));
+        metas.chain(self.configs.values().map(|o| &o.meta)).map(|m| m.updated_at).max()
+    }
+
     /// Everything, for a snapshot.
     pub fn image(&self) -> TablesImage {
         let mut objects = Vec::new();

@@ -161,7 +161,10 @@ mod tests {
             ..Files::default()
         };
         let f = c.with_files(files);
-        assert_eq!(f.expand(r#"{{env "MODE"}}{{env "NO"}} {{ secret "key" }} {{.Task.Slot}}"#).unwrap(), "fast s3cret 3");
+        assert_eq!(
+            f.expand(r#"{{env "MODE"}}{{env "NO"}} {{ secret "key" }} {{.Task.Slot}}"#).unwrap(),
+            "fast s3cret 3"
+        );
         assert!(f.expand(r#"{{config "no"}}"#).is_err());
         assert!(Context::sample().expand("{{.Node.Hostname}}/{{.Task.Slot}}").is_ok());
         assert!(matches!(c.expand("{{.Nope}}"), Err(TemplateError::Unknown { action, .. }) if action == ".Nope"));

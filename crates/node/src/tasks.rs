@@ -1,10 +1,10 @@
 //! Runs the swarm's tasks as containers: from a task to Docker's body, and the [`Executor`] over [`Containers`].
 use crate::agent::executor::{Dependencies, Ended, Executor, Found, Started};
-use model::template::{Context, Files};
 use crate::containers::life::Until;
 use crate::containers::record::Status;
 use crate::containers::{Containers, CreateRequest, Managed, ManagedFile, OverlayWish};
 use async_trait::async_trait;
+use model::template::{Context, Files};
 use model::{
     ContainerSpec, Directory, GenericResource, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
 };
@@ -345,7 +345,9 @@ fn mount(m: &model::Mount, expand: &impl Fn(&str) -> Result<String, Refusal>) ->
         MountKind::Volume => {
             out.typ = "volume".into();
             let driver = (!m.driver.is_empty() || !m.driver_opts.is_empty())
-                .then(|| Ok::<_, Refusal>(Driver { name: m.driver.clone(), options: expanded(&m.driver_opts, expand)? }))
+                .then(|| {
+                    Ok::<_, Refusal>(Driver { name: m.driver.clone(), options: expanded(&m.driver_opts, expand)? })
+                })
                 .transpose()?;
             out.volume_options = Some(VolumeOptions {
                 no_copy: m.no_copy,

@@ -178,6 +178,43 @@ fn services_wait_for_what_they_depend_on() {
     stage.lab.end();
 }
 
+/// What has ended and is not started again is not waited for: as an error if it failed.
+#[test]
+fn a_deploy_ends_with_what_has_ended() {
+    let stage = Stage::new();
+    let once =
+        format!("  once: {{image: {IMAGE}, command: \"true\", deploy: {{restart_policy: {{condition: none}}}}}}\n");
+    stage.write("once.yml", &format!("services:\n{once}"));
+    let said = stage.shoal("stack deploy -c once.yml app");
+    assert!(said.contains("its tasks have completed"), "{said}");
+    stage.write(
+        "failing.yml",
+        &format!(
+            "services:
+{once}  job:
+    image: {IMAGE}
+    command: sh -c 'exit 3'
+    deploy: {{mode: replicated-job, restart_policy: {{condition: on-failure, max_attempts: 1, delay: 100ms}}}}
+  unit:
+    image: {IMAGE}
+    command: sh -c 'exit 4'
+    deploy: {{restart_policy: {{condition: none}}}}
+"
+        ),
+    );
+    let said = stage.lab.say(MACHINE, &stage.line("stack deploy -c failing.yml app"));
+    assert!(!said.ok, "{said:?}");
+    let job = "app_job: the job has failed, with 0 of 1 complete: task: non-zero exit (3)";
+    let unit = "app_unit: its tasks have failed and are not started again: task: non-zero exit (4)";
+    assert!(said.err.contains(job) && said.err.contains(unit), "{said:?}");
+    let runs = stage.shoal("service ps -q app_job").lines().count();
+    assert_eq!(runs, 2, "it was tried again as its policy wants");
+    // Who does not want to wait does not learn it.
+    stage.shoal("stack deploy --detach -c failing.yml app");
+    stage.shoal("stack rm app");
+    stage.lab.end();
+}
+
 #[test]
 fn fifty_stacks_in_a_row() {
     let stage = Stage::new();

@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+/// The longest message of a node: a manager holds no more of one.
+pub const FROM_NODE_BYTES_MAX: usize = 4 << 20;
+
 /// Asks for a certificate with a join token.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JoinRequest {

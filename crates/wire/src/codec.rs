@@ -9,7 +9,7 @@ pub const FRAME_BYTES_MAX: usize = 64 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
     /// Too long.
-    #[error("a frame of {0} bytes is longer than {FRAME_BYTES_MAX}")]
+    #[error("a frame of {0} bytes is too long")]
     TooLong(usize),
     /// Not what was expected.
     #[error("the frame cannot be decoded")]
@@ -51,12 +51,23 @@ pub fn frame<T: Serialize>(value: &T) -> Result<Bytes, CodecError> {
 }
 
 /// Collects the chunks of a stream and gives whole frames.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameReader {
     buffer: BytesMut,
+    limit: usize,
+}
+
+impl Default for FrameReader {
+    fn default() -> Self {
+        Self::with_limit(FRAME_BYTES_MAX)
+    }
 }
 
 impl FrameReader {
+    /// One that takes no frame longer than this.
+    pub fn with_limit(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), limit }
+    }
     /// Adds what arrived.
     pub fn push(&mut self, chunk: &[u8]) {
         self.buffer.extend_from_slice(chunk);
@@ -68,7 +79,7 @@ impl FrameReader {
     pub fn pop<T: DeserializeOwned>(&mut self) -> Result<Option<T>, CodecError> {
         let Some(head) = self.buffer.first_chunk::<4>() else { return Ok(None) };
         let len = u32::from_be_bytes(*head) as usize;
-        if len > FRAME_BYTES_MAX {
+        if len > self.limit {
             return Err(CodecError::TooLong(len));
         }
         if self.buffer.len() < 4 + len {

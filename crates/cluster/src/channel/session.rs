@@ -44,19 +44,21 @@ pub async fn open(link: &Arc<Link>) -> Result<Session, ChannelError> {
     let keep = link.clone();
     let incoming = response.into_body();
     tokio::spawn(async move {
-        if let Err(e) = pump(incoming, to_us, from_us, bytes).await {
+        if let Err(e) = pump(incoming, codec::FRAME_BYTES_MAX, to_us, from_us, bytes).await {
             tracing::debug!(manager = %keep.addr, "the session ended: {e}");
         }
     });
     Ok(Session { send, receive, manager: link.addr, local: link.local })
 }
 
-/// Moves messages between two channels and the two bodies of a stream until either side ends.
+/// Moves messages between two channels and the two bodies of a stream until either side ends. A message that comes in may
+/// have `limit` bytes.
 ///
 /// # Errors
 /// What broke the stream.
 pub async fn pump<In, Out>(
     mut incoming: Incoming,
+    limit: usize,
     deliver: mpsc::Sender<In>,
     mut take: mpsc::Receiver<Out>,
     bytes: mpsc::Sender<Bytes>,
@@ -66,7 +68,7 @@ where
     Out: Serialize,
 {
     let reading = async {
-        let mut reader = FrameReader::default();
+        let mut reader = FrameReader::with_limit(limit);
         while let Some(frame) = incoming.frame().await {
             let Ok(chunk) = frame?.into_data() else { continue };
             reader.push(&chunk);

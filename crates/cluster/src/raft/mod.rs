@@ -21,7 +21,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -157,7 +157,8 @@ pub struct Raft {
 /// See [`OpenError`].
 pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     let RaftOptions { path, raft_id, transport, clock, snapshot_entries, data_key } = options;
-    let shared = Shared::new();
+    let began = Instant::now();
+    let shared = Shared::new(clock, Box::new(move || began.elapsed()));
     let db = log::Database::open(path.clone(), data_key).await?;
     let content = |why: String| OpenError::Content { path: path.clone(), why };
     let id = db.own_id(raft_id).await.map_err(|e| content(e.to_string()))?;
@@ -189,7 +190,7 @@ pub async fn open(options: RaftOptions) -> Result<Store, OpenError> {
     tokio::spawn(raft.clone().follow_voters(voters_tx));
     tokio::spawn(raft.clone().follow_leadership(tx));
     tokio::spawn(election::drive(raft.clone()));
-    Ok(Store::new(shared, raft, clock))
+    Ok(Store::new(shared, raft))
 }
 
 impl Raft {
@@ -409,7 +410,7 @@ pub async fn force_sole(path: &Path, data_key: DataKey, me: Member) -> Result<()
     let db = log::Database::open(path.to_owned(), data_key).await?;
     let content = |e: log::FileError| OpenError::Content { path: path.to_owned(), why: e.to_string() };
     let id = db.own_id(0).await.map_err(content)?;
-    let shared = Shared::new();
+    let shared = Shared::new(Arc::new(Timestamp::default), Box::new(Duration::default));
     let machine = machine::Machine::load(db.clone(), shared.clone()).await.map_err(content)?;
     machine.make_sole(id, me).await.map_err(content)?;
     db.close().await;

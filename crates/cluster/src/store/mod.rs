@@ -4,17 +4,20 @@
 //! refused whole. One writer at a time sees the latest tables, proposes, and waits until the transaction is committed.
 use crate::raft::{self, Raft, Reply, Transaction};
 use model::tables::Change;
-use model::{StoreAction, StoreError, Tables, Timestamp};
+use model::{StoreAction, StoreError, SwarmTime, Tables, Timestamp};
 use openraft::error::{ClientWriteError, RaftError};
 use parking_lot::RwLock;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, broadcast, watch};
 
 /// How many transactions a slow watcher may lag before it must read the tables anew.
 const WATCH_BACKLOG: usize = 4096;
 
-/// The time, for those who have no clock.
+/// The time on the wall, for those who have no clock.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// A clock that nobody sets.
+pub(crate) type SteadyClock = Box<dyn Fn() -> Duration + Send + Sync>;
 
 /// One applied transaction.
 #[derive(Clone, Debug)]
@@ -60,11 +63,17 @@ pub(crate) struct Shared {
     tables: RwLock<Arc<Tables>>,
     commits: broadcast::Sender<Committed>,
     revision: watch::Sender<u64>,
+    time: parking_lot::Mutex<SwarmTime>,
+    clock: Clock,
+    steady: SteadyClock,
 }
 
 impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
+    pub(crate) fn new(clock: Clock, steady: SteadyClock) -> Arc<Self> {
         Arc::new(Self {
+            time: parking_lot::Mutex::default(),
+            clock,
+            steady,
             tables: RwLock::default(),
             commits: broadcast::Sender::new(WATCH_BACKLOG),
             revision: watch::Sender::new(0),
@@ -77,6 +86,7 @@ impl Shared {
 
     /// Applies one transaction. The tables are copied only if a reader still holds their picture.
     pub(crate) fn apply(&self, t: Transaction) -> Result<u64, StoreError> {
+        self.time.lock().seen(t.now, (self.steady)());
         let (revision, changes) = {
             let mut tables = self.tables.write();
             let tables = Arc::make_mut(&mut tables);
@@ -90,6 +100,9 @@ impl Shared {
 
     /// Takes the tables of a snapshot. Watchers learn the difference.
     pub(crate) fn replace(&self, tables: Tables) {
+        if let Some(newest) = tables.newest() {
+            self.time.lock().seen(newest, (self.steady)());
+        }
         let new = Arc::new(tables);
         let old = std::mem::replace(&mut *self.tables.write(), new.clone());
         let revision = new.revision();
@@ -105,12 +118,11 @@ pub struct Store {
     shared: Arc<Shared>,
     raft: Raft,
     writer: Arc<Mutex<()>>,
-    clock: Clock,
 }
 
 impl Store {
-    pub(crate) fn new(shared: Arc<Shared>, raft: Raft, clock: Clock) -> Self {
-        Self { shared, raft, writer: Arc::default(), clock }
+    pub(crate) fn new(shared: Arc<Shared>, raft: Raft) -> Self {
+        Self { shared, raft, writer: Arc::default() }
     }
 
     /// The tables as they are now. Keep it short: while somebody holds a picture, a change has to copy it.
@@ -143,9 +155,9 @@ impl Store {
         self.raft.leadership().borrow().here
     }
 
-    /// The time by the store's clock.
+    /// The swarm's time: it goes on from what other leaders have stamped, whatever this machine's clock says.
     pub fn now(&self) -> Timestamp {
-        (self.clock)()
+        self.shared.time.lock().now((self.shared.clock)(), (self.shared.steady)())
     }
 
     /// Raft itself: membership and its remote calls.

@@ -7,6 +7,7 @@ use model::{ConfigId, ConfigSpec, Id, StoreAction, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,6 +16,18 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Wires {
     pub stores: Mutex<HashMap<String, Store>>,
     pub cut: Mutex<HashSet<String>>,
+    /// So many calls of a hundred are lost, and as many answers.
+    pub lost_percent: AtomicU64,
+    calls: AtomicU64,
+}
+
+impl Wires {
+    /// By a hash of the number of calls so far (SplitMix64).
+    fn loses(&self) -> bool {
+        let n = self.calls.fetch_add(1, Ordering::Relaxed).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let z = (n ^ (n >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (z ^ (z >> 27)) % 100 < self.lost_percent.load(Ordering::Relaxed)
+    }
 }
 
 pub struct Wire {
@@ -27,11 +40,13 @@ impl Transport for Wire {
     async fn call(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let gone = || TransportError::Unreachable(to.node.clone(), "cut".into());
         let cut = |who: &str| self.wires.cut.lock().unwrap().contains(who);
-        if cut(&self.from) || cut(&to.node) {
+        if cut(&self.from) || cut(&to.node) || self.wires.loses() {
             return Err(gone());
         }
         let store = self.wires.stores.lock().unwrap().get(&to.node).cloned().ok_or_else(gone)?;
-        store.raft().serve(call, &body).await
+        let answer = store.raft().serve(call, &body).await;
+        // It was done, and nobody hears of it.
+        if self.wires.loses() { Err(gone()) } else { answer }
     }
 }
 
@@ -44,11 +59,23 @@ pub async fn open(dir: &Path, id: u64, name: &str, wires: &Arc<Wires>) -> Store 
 }
 
 pub async fn open_with(dir: &Path, id: u64, name: &str, wires: &Arc<Wires>, snapshot_entries: u64) -> Store {
+    open_at(dir, id, name, wires, snapshot_entries, now).await
+}
+
+/// With a clock of its own.
+pub async fn open_at(
+    dir: &Path,
+    id: u64,
+    name: &str,
+    wires: &Arc<Wires>,
+    snapshot_entries: u64,
+    clock: fn() -> Timestamp,
+) -> Store {
     let options = RaftOptions {
         path: dir.join(format!("{name}.redb")),
         raft_id: id,
         transport: Arc::new(Wire { from: name.into(), wires: wires.clone() }),
-        clock: Arc::new(now),
+        clock: Arc::new(clock),
         snapshot_entries,
         data_key: cluster::ca::DataKey::of([7; 32]),
     };

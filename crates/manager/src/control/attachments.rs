@@ -1,5 +1,5 @@
 //! Plain containers on attachable overlays: each is a task without a service, pinned to its node.
-use super::{Control, lookup, now};
+use super::{Control, lookup};
 use crate::clock;
 use model::{
     AttachmentSpec, DesiredState, NetworkAttachmentConfig, NetworkTarget, NodeId, StoreAction, Task, TaskId,
@@ -67,7 +67,7 @@ impl Control {
                 node: Some(request.node),
                 status: TaskStatus {
                     state: TaskState::New,
-                    timestamp: now(),
+                    timestamp: self.store.now(),
                     message: "created".into(),
                     ..Default::default()
                 },

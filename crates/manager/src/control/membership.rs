@@ -1,6 +1,6 @@
 //! Machines come, renew and go: certificates and the rows of nodes.
 use super::swarm::cluster;
-use super::{Control, failed_precondition, now};
+use super::{Control, failed_precondition};
 use crate::clock;
 use cluster::ca::{Credentials, JoinToken, Peer, RootCa, crypto};
 use cluster::raft::Member;
@@ -28,7 +28,7 @@ impl Control {
                     status: NodeStatus {
                         state: NodeState::Unknown,
                         addr: from.to_string(),
-                        since: now(),
+                        since: self.store.now(),
                         ..Default::default()
                     },
                     role: NodeRole::Worker,
@@ -76,7 +76,7 @@ impl Control {
                 let mut node = (**old).clone();
                 node.status.state = NodeState::Down;
                 node.status.message = "the node left the swarm".into();
-                node.status.since = now();
+                node.status.since = self.store.now();
                 let raft_id = node.manager.as_ref().map(|m| m.raft_id).filter(|_| check_demotion(tables, id).is_ok());
                 if raft_id.is_some() {
                     node.spec.role = NodeRole::Worker;

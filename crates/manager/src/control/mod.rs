@@ -17,7 +17,6 @@ pub use attachments::AttachRequest;
 pub use swarm::{JoinTokens, Rotate};
 pub(crate) use swarm::{finish_rotation, trusts_rightly};
 
-use crate::clock;
 use arc_swap::ArcSwapOption;
 use cluster::Store;
 use cluster::store::UpdateError;
@@ -91,8 +90,4 @@ fn refusal(e: UpdateError<Refusal>) -> Refusal {
 /// The version a change is based on must be the stored one.
 fn check_version(stored: u64, given: u64) -> Result<(), Refusal> {
     if stored == given { Ok(()) } else { Err(Refusal::internal("update out of sequence").as_rpc()) }
-}
-
-fn now() -> model::Timestamp {
-    clock::now()
 }

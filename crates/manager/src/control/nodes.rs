@@ -1,6 +1,6 @@
 //! Changing and removing nodes.
 use super::membership::check_demotion;
-use super::{Control, check_version, failed_precondition, now};
+use super::{Control, check_version, failed_precondition};
 use model::{NodeRole, NodeSpec, NodeState, StoreAction};
 use wire::Refusal;
 
@@ -49,8 +49,8 @@ impl Control {
             let cluster = super::swarm::cluster(tables)?;
             let mut next = (*cluster).clone();
             // Until its certificate has run out by itself, at the latest a year from now.
-            next.removed_nodes.retain(|_, at| now().since(*at) < next.spec.node_cert_expiry * 4);
-            next.removed_nodes.insert(node.id.clone(), now());
+            next.removed_nodes.retain(|_, at| self.store.now().since(*at) < next.spec.node_cert_expiry * 4);
+            next.removed_nodes.insert(node.id.clone(), self.store.now());
             Ok((vec![StoreAction::Remove(node.id.clone().into()), StoreAction::Update(next.into())], ()))
         })
         .await

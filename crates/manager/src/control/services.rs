@@ -1,9 +1,9 @@
 //! Services: made, changed, rolled back, removed.
-use super::{Control, check_version, failed_precondition, invalid, lookup, now, validate};
+use super::{Control, check_version, failed_precondition, invalid, lookup, validate};
 use crate::clock;
 use model::{
     NetworkTarget, PortConfig, PublishMode, Service, ServiceId, ServiceMode, ServiceSpec, StoreAction, Tables,
-    UpdateState, UpdateStatus,
+    Timestamp, UpdateState, UpdateStatus,
 };
 use planner::AllocationError;
 use wire::Refusal;
@@ -21,7 +21,7 @@ impl Control {
         let id: ServiceId = clock::fresh();
         self.update(|tables| {
             self.check_against(tables, &mut spec, None)?;
-            let job_last_execution = if spec.mode.is_job() { now() } else { Default::default() };
+            let job_last_execution = if spec.mode.is_job() { self.store.now() } else { Default::default() };
             let mut service = Service {
                 id: id.clone(),
                 meta: Default::default(),
@@ -59,7 +59,7 @@ impl Control {
             let mut service = (*old).clone();
             service.previous_spec = Some(Box::new(std::mem::replace(&mut service.spec, spec)));
             service.update = None;
-            next_iteration(&mut service, &old);
+            next_iteration(&mut service, &old, self.store.now());
             allocate(tables, &mut service)?;
             Ok((vec![StoreAction::Update(service.into())], ()))
         })
@@ -83,11 +83,11 @@ impl Control {
             service.previous_spec = Some(Box::new(std::mem::replace(&mut service.spec, previous)));
             service.update = Some(UpdateStatus {
                 state: UpdateState::RollbackStarted,
-                started_at: now(),
+                started_at: self.store.now(),
                 completed_at: None,
                 message: "manually requested rollback".into(),
             });
-            next_iteration(&mut service, &old);
+            next_iteration(&mut service, &old, self.store.now());
             allocate(tables, &mut service)?;
             Ok((vec![StoreAction::Update(service.into())], ()))
         })
@@ -155,10 +155,10 @@ fn same_kind(a: &ServiceMode, b: &ServiceMode) -> bool {
 }
 
 /// A job runs again when it is forced.
-fn next_iteration(service: &mut Service, old: &Service) {
+fn next_iteration(service: &mut Service, old: &Service, now: Timestamp) {
     if service.spec.mode.is_job() && service.spec.task.force_update > old.spec.task.force_update {
         service.job_iteration += 1;
-        service.job_last_execution = now();
+        service.job_last_execution = now;
     }
 }
 

@@ -1,7 +1,7 @@
 //! The swarm's own row: settings and join tokens.
 use super::{Control, check_version, invalid};
 use cluster::ca::{JoinToken, RootCa, UnlockKey, crypto};
-use model::{Cluster, ClusterSpec, NodeDescription, RootRotation, StoreAction, Tables};
+use model::{Cluster, ClusterSpec, NodeDescription, RootRotation, StoreAction, Tables, WorkersMay};
 use std::sync::Arc;
 use wire::Refusal;
 
@@ -85,6 +85,7 @@ fn check(old: &ClusterSpec, new: &ClusterSpec) -> Result<(), Refusal> {
     if new.name != old.name {
         return Err(invalid("modification of cluster name is not allowed"));
     }
+    WorkersMay::from_labels(&new.labels).map_err(|e| invalid(e.to_string()))?;
     if new.node_cert_expiry < crypto::NODE_LIFE_MIN {
         return Err(invalid("minimum certificate expiry time is: 1h0m0s"));
     }

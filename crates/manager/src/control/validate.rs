@@ -127,9 +127,10 @@ fn container(c: &ContainerSpec) -> Result<(), Refusal> {
 /// Placeholders that no node could fill in are told at once.
 fn templates(c: &ContainerSpec) -> Result<(), Refusal> {
     let context = model::template::Context::sample();
-    let mounts = c.mounts.iter().flat_map(|m| {
-        [&m.source, &m.target].into_iter().chain(m.labels.values()).chain(m.driver_opts.values())
-    });
+    let mounts = c
+        .mounts
+        .iter()
+        .flat_map(|m| [&m.source, &m.target].into_iter().chain(m.labels.values()).chain(m.driver_opts.values()));
     for text in std::iter::once(&c.hostname).chain(&c.env).chain(mounts) {
         context.expand(text).map_err(|e| invalid(e.to_string()))?;
     }

@@ -12,6 +12,8 @@ use wire::agent::{FromNode, ManagerPeer, ToNode};
 
 /// Changes that come together are sent together.
 const DEBOUNCE: Duration = Duration::from_millis(10);
+/// What a node may tell of itself: it is kept in the swarm's tables.
+const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 /// A node that takes nothing for so long is not there.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +36,9 @@ pub enum End {
     /// A newer session, the node's removal or the end of this manager.
     #[error("this manager hung up")]
     HungUp,
+    /// Its description is no description.
+    #[error("the node describes itself in more than {DESCRIPTION_BYTES_MAX} bytes")]
+    TooMuch,
     /// Its row cannot be written.
     #[error("the node's row cannot be written: {0}")]
     Store(String),
@@ -144,6 +149,9 @@ impl Session {
         self.d.heard(&self.node);
         match message {
             FromNode::Hello { description, data_path_addr, directory: _ } => {
+                if !wire::codec::to_vec(&description).is_ok_and(|d| d.len() <= DESCRIPTION_BYTES_MAX) {
+                    return Err(End::TooMuch);
+                }
                 self.hello = Some((description, data_path_addr));
                 // If it has not got what it was asked to get, it is asked again.
                 self.asked_to_trust = None;

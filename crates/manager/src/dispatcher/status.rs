@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Reports that come within this time are written together.
 const BATCH: Duration = Duration::from_millis(10);
+/// A node's sentences are kept in the swarm's tables: longer ones are cut.
+const SENTENCE_BYTES_MAX: usize = 8 << 10;
 /// Tasks in one transaction.
 const BATCH_TASKS_MAX: usize = 1000;
 
@@ -70,6 +72,8 @@ pub fn transaction(tables: &Tables, reports: &[Report], now: Timestamp) -> Vec<S
                         let same_state = task.status.state == status.state;
                         let timestamp = if same_state { task.status.timestamp } else { now };
                         task.status = TaskStatus { timestamp, ..status.clone() };
+                        cut(&mut task.status.message);
+                        cut(&mut task.status.err);
                         changed.insert(id, task);
                     }
                 }
@@ -81,6 +85,13 @@ pub fn transaction(tables: &Tables, reports: &[Report], now: Timestamp) -> Vec<S
         }
     }
     changed.into_values().map(|t| StoreAction::Update(t.into())).collect()
+}
+
+fn cut(sentence: &mut String) {
+    if sentence.len() > SENTENCE_BYTES_MAX {
+        let end = (0..=SENTENCE_BYTES_MAX).rev().find(|at| sentence.is_char_boundary(*at)).unwrap_or_default();
+        sentence.truncate(end);
+    }
 }
 
 /// Collects and writes until `stop`.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use wire::Refusal;
-use wire::agent::{JoinRequest, RenewRequest};
+use wire::agent::{FROM_NODE_BYTES_MAX, JoinRequest, RenewRequest};
 
 const JSON_BYTES_MAX: usize = 64 << 10;
 const RAFT_BYTES_MAX: usize = 64 << 20;
@@ -141,7 +141,7 @@ fn session(server: Arc<Server>, caller: &Caller, peer: Peer, request: Request<In
     let hang_up = caller.hang_up.child_token();
     let (tasks, dispatcher, ip) = (server.tasks.clone(), server.dispatcher.clone(), caller.from.ip().to_canonical());
     tasks.spawn(async move {
-        if let Err(e) = pump(incoming, from_tx, to_rx, bytes).await {
+        if let Err(e) = pump(incoming, FROM_NODE_BYTES_MAX, from_tx, to_rx, bytes).await {
             tracing::debug!("a session's stream ended: {e}");
         }
     });

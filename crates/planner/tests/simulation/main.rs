@@ -8,11 +8,13 @@ mod world;
 
 mod addresses_are_unique;
 mod churn_leaves_nothing;
+mod clocks_are_apart;
 mod desired_tasks_run_after_healing;
 mod directories_converge;
 mod leaders_change_while_allocating;
 mod leased_tasks_run_once;
 mod long_partitions_heal;
+mod lossy_networks_are_borne;
 mod removal_leaves_nothing;
 mod states_only_grow;
 mod updates_keep_their_bounds;

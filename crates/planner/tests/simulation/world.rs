@@ -25,6 +25,8 @@ pub struct Faults {
     pub task_exit: u64,
     /// A beat or its confirmation (its session breaks with it).
     pub lost_beat: u64,
+    /// What a node is told (work and directory): its session breaks with it, and the next one tells it again.
+    pub lost_order: u64,
     pub new_leader: u64,
     /// Whether leaders' clocks differ by minutes.
     pub clocks_differ: bool,
@@ -38,6 +40,7 @@ impl Faults {
         lost_status: 0,
         task_exit: 0,
         lost_beat: 0,
+        lost_order: 0,
         new_leader: 0,
         clocks_differ: false,
         lost_transaction: 0,
@@ -48,6 +51,7 @@ impl Faults {
         lost_status: 20,
         task_exit: 1,
         lost_beat: 5,
+        lost_order: 5,
         new_leader: 2,
         clocks_differ: true,
         lost_transaction: 5,
@@ -75,6 +79,9 @@ pub struct Agent {
     heard: Duration,
 }
 
+/// Leaders' clocks are at most so far from the truth.
+const CLOCKS_APART: Duration = Duration::from_secs(600);
+
 /// A new leader waits so much longer for nodes that were there.
 const TAKEOVER: Duration = Duration::from_secs(1);
 
@@ -82,6 +89,10 @@ pub struct World {
     pub swarm: Swarm,
     /// The world's own time; clocks are something else.
     pub elapsed: Duration,
+    /// What the leader's clock would show when the world began.
+    clock: Timestamp,
+    /// What is made of it.
+    time: SwarmTime,
     pub agents: BTreeMap<NodeId, Agent>,
     pub faults: Faults,
     /// Shortest and longest time of an agent's step, in ticks.
@@ -107,6 +118,8 @@ impl World {
         };
         let agents = swarm.tables.nodes().map(agent).collect();
         Self {
+            clock: swarm.now,
+            time: SwarmTime::default(),
             swarm,
             elapsed: Duration::ZERO,
             agents,
@@ -135,8 +148,8 @@ impl World {
     }
 
     pub fn step(&mut self) {
-        self.swarm.now = self.swarm.now.after(TICK);
         self.elapsed += TICK;
+        self.swarm.now = self.time.now(self.clock.after(self.elapsed), self.elapsed);
         self.mishaps();
         self.beats();
         self.lead();
@@ -180,15 +193,21 @@ impl World {
         }
     }
 
-    /// Another manager leads, with no memory and perhaps another clock. The swarm's time does not go back.
+    /// Another manager leads, with no memory and perhaps another clock.
     pub fn new_leader(&mut self) {
         self.swarm.memory = Default::default();
-        if self.faults.clocks_differ && self.swarm.dice.chance(10) {
-            self.swarm.now = self.swarm.now.after(Duration::from_secs(self.swarm.dice.below(120)));
+        if self.faults.clocks_differ {
+            let away = self.swarm.dice.below(2 * CLOCKS_APART.as_secs());
+            self.set_clock(away as i64 - CLOCKS_APART.as_secs() as i64);
         }
         for agent in self.agents.values_mut() {
             agent.heard = self.elapsed + TAKEOVER;
         }
+    }
+
+    /// The leader's clock is so many seconds from the truth.
+    pub fn set_clock(&mut self, seconds: i64) {
+        self.clock = Timestamp(BEGINNING.0 + seconds * 1_000_000_000);
     }
 
     /// Beats go up and their confirmations come down; one that is lost takes its session with it.
@@ -250,7 +269,8 @@ impl World {
             return;
         }
         let connected = agent.cut_off_until.is_none();
-        if connected {
+        let lost = self.faults.lost_order > 0 && self.swarm.dice.chance(self.faults.lost_order);
+        if connected && !lost {
             let assigned: BTreeSet<TaskId> = self
                 .swarm
                 .tables

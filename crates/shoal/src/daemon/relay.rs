@@ -5,13 +5,14 @@
 use super::engine::Engine;
 use axum::body::Body;
 use futures::future::BoxFuture;
+use http::Method;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use model::NodeRole;
+use model::{NodeRole, WorkersMay};
 use std::convert::Infallible;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -97,12 +98,29 @@ async fn join(
     drop(typed);
 }
 
+/// Docker's answer of a worker.
+const NOT_A_MANAGER: &str = "This node is not a swarm manager. Worker nodes can't be used to view or modify cluster state. Please run this command on a manager node or promote the current node to a manager.";
+
+/// What the swarm's settings let clients of a worker ask, wherever it leads.
+fn workers_may(role: NodeRole, may: WorkersMay, method: &Method, path: &str) -> Result<(), Refusal> {
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    match may {
+        _ if role == NodeRole::Manager => Ok(()),
+        WorkersMay::Change => Ok(()),
+        WorkersMay::Nothing => Err(Refusal::unavailable(NOT_A_MANAGER)),
+        // The swarm's own row has the join tokens; a connection that is taken over may type.
+        WorkersMay::Look if looks && noun(path).0 != "swarm" && !path.ends_with("/attach/ws") => Ok(()),
+        WorkersMay::Look => Err(Refusal::forbidden(format!(
+            "workers of this swarm may only look at it ({}=read): run this command on a manager",
+            model::swarm_labels::WORKERS
+        ))),
+    }
+}
+
 /// What other nodes may ask of a manager's API: what concerns the swarm, not the manager's machine and its
 /// membership (containers of the swarm are asked for by [`super::membership::ELSEWHERE`]). The key that unlocks managers is for managers.
 fn may_ask(role: NodeRole, path: &str) -> Result<(), Refusal> {
-    let versioned = path.strip_prefix("/v").is_some_and(|p| p.starts_with(|c: char| c.is_ascii_digit()));
-    let mut parts = path.trim_start_matches('/').split('/').skip(usize::from(versioned));
-    let (noun, first) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (noun, first) = noun(path);
     let allowed = match noun {
         "services" | "tasks" | "nodes" | "secrets" | "configs" | "networks" => true,
         "swarm" => {
@@ -116,6 +134,13 @@ fn may_ask(role: NodeRole, path: &str) -> Result<(), Refusal> {
     Err(Refusal::forbidden(format!("{path} is not for other nodes: run this command on the manager itself")))
 }
 
+/// The first two words of a path, after its version.
+fn noun(path: &str) -> (&str, &str) {
+    let versioned = path.strip_prefix("/v").is_some_and(|p| p.starts_with(|c: char| c.is_ascii_digit()));
+    let mut parts = path.trim_start_matches('/').split('/').skip(usize::from(versioned));
+    (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+}
+
 /// The manager's answer to requests that nodes forward.
 pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::EngineHandler {
     Arc::new(move |request, peer| {
@@ -125,14 +150,25 @@ pub fn engine_handler(engine: Arc<Engine>, server: api::Server) -> manager::Engi
                 return engine.membership.answer_attachment(request, &peer.node).await;
             }
             let mut request = request.map(Body::new);
+            let refuse = |refusal: Refusal| {
+                tracing::warn!(node = %peer.node, path = request.uri().path(), "a forwarded request is refused");
+                let refused = axum::response::IntoResponse::into_response(api::http::Failure(refusal));
+                refused.map(|b| b.map_err(std::io::Error::other).boxed_unsync())
+            };
+            let tables = engine.membership.manager().ok().map(|m| m.store().tables());
+            let labels = tables.as_ref().and_then(|t| t.cluster()).map(|c| &c.spec.labels);
+            // Checked where the settings were accepted.
+            let may = labels.and_then(|l| WorkersMay::from_labels(l).ok()).unwrap_or_default();
+            drop(tables);
+            if let Err(refusal) = workers_may(peer.role, may, request.method(), request.uri().path()) {
+                return refuse(refusal);
+            }
             if request.uri().path().starts_with(super::membership::ELSEWHERE) {
                 let answer = engine.membership.answer_elsewhere(request).await;
                 return answer.map(|b| b.map_err(std::io::Error::other).boxed_unsync());
             }
             if let Err(refusal) = may_ask(peer.role, request.uri().path()) {
-                tracing::warn!(node = %peer.node, path = request.uri().path(), "a forwarded request is refused");
-                let refused = axum::response::IntoResponse::into_response(api::http::Failure(refusal));
-                return refused.map(|b| b.map_err(std::io::Error::other).boxed_unsync());
+                return refuse(refusal);
             }
             request.extensions_mut().insert(api::Forwarded(true));
             let mut answer = server.handle(request).await;
@@ -177,5 +213,30 @@ mod tests {
         }
         assert!(may_ask(Worker, "/v1.44/swarm/unlockkey").is_err());
         assert!(may_ask(Manager, "/v1.44/swarm/unlockkey").is_ok());
+    }
+
+    #[test]
+    fn workers_do_what_the_swarm_lets_them() {
+        use NodeRole::{Manager, Worker};
+        use WorkersMay::{Change, Look, Nothing};
+        let exec = "/shoal/elsewhere/nodes/n/v1.51/exec/a/start";
+        let logs = "/shoal/elsewhere/nodes/n/v1.51/containers/a/logs";
+        let table = [
+            (Worker, Change, Method::POST, "/v1.51/services/create", true),
+            (Worker, Change, Method::POST, exec, true),
+            (Worker, Look, Method::GET, "/v1.51/services", true),
+            (Worker, Look, Method::GET, logs, true),
+            (Worker, Look, Method::GET, "/v1.51/services/swarm", true),
+            (Worker, Look, Method::POST, "/v1.51/services/create", false),
+            (Worker, Look, Method::DELETE, "/v1.51/services/a", false),
+            (Worker, Look, Method::GET, "/v1.51/swarm", false),
+            (Worker, Look, Method::POST, exec, false),
+            (Worker, Look, Method::GET, "/shoal/elsewhere/nodes/n/v1.51/containers/a/attach/ws", false),
+            (Worker, Nothing, Method::GET, "/v1.51/services", false),
+            (Manager, Nothing, Method::POST, "/v1.51/services/create", true),
+        ];
+        for (role, may, method, path, allowed) in table {
+            assert_eq!(workers_may(role, may, &method, path).is_ok(), allowed, "{role:?} {may:?} {method} {path}");
+        }
     }
 }

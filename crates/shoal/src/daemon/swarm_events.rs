@@ -1,7 +1,7 @@
 //! What changes in the store, as Docker's events of scope `swarm`.
 use cluster::Store;
 use model::tables::Change;
-use model::{Node, Object, Service};
+use model::{ManagerStatus, Node, Object, Service};
 use node::events::Events;
 use tokio::sync::broadcast::error::RecvError;
 use wire::engine::Map;
@@ -83,9 +83,55 @@ fn service_changes(old: &Service, new: &Service, attributes: &mut Map) {
 fn node_changes(old: &Node, new: &Node, attributes: &mut Map) {
     let availability = |n: &Node| format!("{:?}", n.spec.availability).to_lowercase();
     let role = |n: &Node| format!("{:?}", n.role).to_lowercase();
-    let leader = |n: &Node| n.manager.as_ref().is_some_and(|m| m.leader).to_string();
     differ(attributes, "state", old.status.state.as_str().into(), new.status.state.as_str().into());
     differ(attributes, "availability", availability(old), availability(new));
     differ(attributes, "role", role(old), role(new));
-    differ(attributes, "leader", leader(old), leader(new));
+    // A node that becomes a manager, or no longer is one, is told by its role.
+    if let (Some(old), Some(new)) = (&old.manager, &new.manager) {
+        let reachability = |m: &ManagerStatus| if m.reachable { "reachable" } else { "unreachable" }.to_owned();
+        differ(attributes, "leader", old.leader.to_string(), new.leader.to_string());
+        differ(attributes, "reachability", reachability(old), reachability(new));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{Id, Meta, NodeId, NodeRole, NodeSpec, NodeState, NodeStatus, Timestamp};
+
+    fn manager(leader: bool, reachable: bool) -> Node {
+        Node {
+            id: NodeId::from_random([1; 17]),
+            meta: Meta::default(),
+            spec: NodeSpec::default(),
+            description: None,
+            status: NodeStatus { state: NodeState::Ready, ..Default::default() },
+            role: NodeRole::Manager,
+            manager: Some(ManagerStatus { raft_id: 1, addr: ([10, 0, 0, 1], 2377).into(), leader, reachable }),
+            data_path_addr: None,
+            attachments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_changed_of_a_node_is_told_in_dockers_words() {
+        let (events, now) = (Events::new(Timestamp::default), manager(false, true));
+        let worker = Node { role: NodeRole::Worker, manager: None, ..now.clone() };
+        let down = Node { status: NodeStatus { state: NodeState::Down, ..Default::default() }, ..worker.clone() };
+        let table = [
+            (now.clone(), now.clone(), vec![]),
+            (now.clone(), manager(true, true), vec!["leader.new=true", "leader.old=false"]),
+            (now.clone(), manager(false, false), vec!["reachability.new=unreachable", "reachability.old=reachable"]),
+            (now, worker.clone(), vec!["role.new=worker", "role.old=manager"]),
+            (worker, down, vec!["state.new=down", "state.old=ready"]),
+        ];
+        for (old, new, wanted) in table {
+            let mut live = events.since(None).1;
+            tell(&events, &Change { old: Some(old.into()), new: Some(new.into()) });
+            let told = live.try_recv().map(|e| e.actor.attributes).unwrap_or_default();
+            let told: Vec<String> =
+                told.iter().filter(|(k, _)| *k != "name").map(|(k, v)| format!("{k}={v}")).collect();
+            assert_eq!(told, wanted);
+        }
+    }
 }

@@ -147,6 +147,12 @@ impl TestLab {
         let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(daemon.pid as i32), None);
     }
 
+    /// A signal for the daemon (SIGSTOP, SIGCONT).
+    pub fn signal_daemon(&self, name: &str, signal: i32) {
+        let daemon = self.lab.daemon(name).unwrap();
+        kernel::process::PidFd::open_started(daemon.pid, daemon.started).unwrap().signal(signal).unwrap();
+    }
+
     /// Runs a line in a shell on a machine.
     pub fn say(&self, machine: &str, line: &str) -> Said {
         let mut command = self.lab.command(machine, "sh").unwrap_or_else(|e| panic!("{machine}: {e}"));

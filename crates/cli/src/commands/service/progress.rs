@@ -5,6 +5,7 @@
 //!     ▲                      │
 //!     └──a task failed───────┘          paused by the engine: an error; job done: converged at once
 //! ```
+//! What has ended and will not be started again ends the waiting too: as an error if it failed.
 use crate::Ctx;
 use crate::commands::Done;
 use crate::commands::task::capital;
@@ -22,6 +23,9 @@ const MONITOR_DEFAULT: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// More tasks than this get no lines of their own.
 const LINES_MAX: u64 = 20;
+/// A service of which nothing lives for so long is not started again: the engine makes the successor of a task that has
+/// ended in the same step in which it gives that one up.
+const OVER_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a service is.
 #[derive(Debug, Default, PartialEq)]
@@ -32,6 +36,16 @@ struct Standing {
     /// A line for each slot or node: its key and its text.
     lines: Vec<(String, String)>,
     job: bool,
+    /// Nothing lives, and nothing waits to.
+    over: Option<Over>,
+}
+
+/// How a service came to its end.
+#[derive(Clone, Debug, PartialEq)]
+enum Over {
+    Well,
+    /// With what the last task said.
+    Failed(String),
 }
 
 /// Waits. An interrupt ends the waiting, not the update.
@@ -65,6 +79,7 @@ pub(crate) enum Look {
 #[derive(Default)]
 pub(crate) struct Waiting {
     since: Option<Instant>,
+    over_since: Option<Instant>,
     rollback: bool,
     /// Shown at the end.
     message: Option<String>,
@@ -95,6 +110,17 @@ impl Waiting {
         let standing = standing_of(ctx, &service).await?;
         show(&standing, self.rollback, live, prefix);
         let verify = format!("{prefix}verify");
+        let updates = service.update_status.as_ref().is_some_and(|s| s.completed_at.is_none());
+        if standing.done < standing.wanted
+            && !updates
+            && let Some(over) = &standing.over
+        {
+            if self.over_since.get_or_insert_with(Instant::now).elapsed() >= OVER_AFTER {
+                return ended_for_good(over, &standing, live, prefix);
+            }
+        } else {
+            self.over_since = None;
+        }
         if standing.done < standing.wanted {
             if self.since.take().is_some() {
                 live.set(&verify, "Detected task failure");
@@ -118,6 +144,19 @@ impl Waiting {
         let left = (monitor - passed).as_secs() + 1;
         live.set(&verify, format!("Waiting {left} seconds to verify that tasks are stable..."));
         Ok(Look::Open)
+    }
+}
+
+fn ended_for_good(over: &Over, standing: &Standing, live: &mut Live, prefix: &str) -> anyhow::Result<Look> {
+    match over {
+        Over::Well => {
+            live.set(&format!("{prefix}ended"), "its tasks have completed");
+            Ok(Look::Done)
+        }
+        Over::Failed(why) if standing.job => {
+            anyhow::bail!("the job has failed, with {} of {} complete: {why}", standing.done, standing.wanted)
+        }
+        Over::Failed(why) => anyhow::bail!("its tasks have failed and are not started again: {why}"),
     }
 }
 
@@ -175,7 +214,7 @@ fn ended(state: &str) -> bool {
 }
 
 /// The task of each slot that counts: the newest that shall live.
-fn current<K: Ord>(tasks: &[Task], key: impl Fn(&Task) -> K) -> BTreeMap<K, &Task> {
+fn current<'t, K: Ord>(tasks: impl Iterator<Item = &'t Task>, key: impl Fn(&Task) -> K) -> BTreeMap<K, &'t Task> {
     let mut out: BTreeMap<K, &Task> = BTreeMap::new();
     for task in tasks {
         let better = |old: &&Task| {
@@ -188,6 +227,25 @@ fn current<K: Ord>(tasks: &[Task], key: impl Fn(&Task) -> K) -> BTreeMap<K, &Tas
         }
     }
     out
+}
+
+/// Whether all has ended, and the planner has seen it and made no successors. Tasks that were stopped say nothing.
+fn over(tasks: &[&Task]) -> Option<Over> {
+    // A job's task that has completed stays wished to.
+    let done = |t: &Task| t.status.state == "complete" && t.desired_state == "complete";
+    let lives = |t: &Task| !ended(&t.status.state) || !given_up(&t.desired_state) && !done(t);
+    if tasks.is_empty() || tasks.iter().any(|t| lives(t)) {
+        return None;
+    }
+    let failed = |t: &&&Task| matches!(t.status.state.as_str(), "failed" | "rejected");
+    match tasks.iter().filter(failed).max_by_key(|t| t.created_at) {
+        Some(task) => Some(Over::Failed(task.status.err.clone())),
+        None => tasks.iter().any(|t| t.status.state == "complete").then_some(Over::Well),
+    }
+}
+
+fn given_up(desired: &str) -> bool {
+    matches!(desired, "shutdown" | "remove")
 }
 
 fn line(task: &Task) -> String {
@@ -205,12 +263,22 @@ fn replicated(tasks: &[Task], service: &Service) -> Standing {
     if let Some(job) = &service.spec.mode.replicated_job {
         let iteration = service.job_status.as_ref().map(|j| j.job_iteration.index);
         let of_now = |t: &&Task| t.job_iteration.as_ref().map(|i| i.index) == iteration || iteration.is_none();
-        let done = tasks.iter().filter(of_now).filter(|t| t.status.state == "complete").count() as u64;
-        return Standing { done, wanted: job.total_completions.unwrap_or(1), lines: vec![], job: true };
+        let of_now: Vec<&Task> = tasks.iter().filter(of_now).collect();
+        let done = of_now.iter().filter(|t| t.status.state == "complete").count() as u64;
+        let wanted = job.total_completions.unwrap_or(1);
+        let mut standing = Standing { done, wanted, job: true, over: over(&of_now), ..Standing::default() };
+        if wanted <= LINES_MAX {
+            // A job's slots begin at 0.
+            let slots = current(of_now.into_iter(), |t| t.slot);
+            standing.lines = slots.iter().map(|(n, task)| (format!("{}/{wanted}", n + 1), line(task))).collect();
+        }
+        return standing;
     }
     let wanted = service.spec.mode.replicated.as_ref().and_then(|r| r.replicas).unwrap_or(1);
-    let slots = current(tasks, |t| t.slot);
-    let mut standing = Standing { wanted, ..Standing::default() };
+    let slots = current(tasks.iter(), |t| t.slot);
+    // Of each slot the newest counts: what failed before it ended well is forgiven.
+    let newest: Vec<&Task> = slots.values().copied().collect();
+    let mut standing = Standing { wanted, over: over(&newest), ..Standing::default() };
     for (n, task) in slots.values().filter(|t| !ended(&t.desired_state) || t.desired_state == "complete").enumerate() {
         if task.status.state == "running" && !ended(&task.desired_state) {
             standing.done += 1;
@@ -229,8 +297,9 @@ fn replicated(tasks: &[Task], service: &Service) -> Standing {
 
 fn global(tasks: &[Task], nodes: &BTreeMap<String, String>, service: &Service) -> Standing {
     let job = service.spec.mode.global_job.is_some();
-    let per_node = current(tasks, |t| t.node_id.clone());
-    let mut standing = Standing { job, ..Standing::default() };
+    let per_node = current(tasks.iter(), |t| t.node_id.clone());
+    let newest: Vec<&Task> = per_node.values().copied().collect();
+    let mut standing = Standing { job, over: over(&newest), ..Standing::default() };
     for (node, task) in per_node {
         let Some(name) = nodes.get(&node) else { continue };
         standing.wanted += 1;
@@ -302,10 +371,34 @@ mod tests {
     }
 
     #[test]
+    fn what_ended_for_good_is_known_from_what_is_tried_again() {
+        let table = [
+            (vec![], None),
+            (vec![task(0, "failed", "complete", 1)], None),
+            (vec![task(0, "failed", "shutdown", 1)], Some(Over::Failed(String::new()))),
+            (vec![task(0, "failed", "shutdown", 1), task(0, "ready", "ready", 2)], None),
+            (
+                vec![task(0, "complete", "complete", 1), task(1, "failed", "shutdown", 1)],
+                Some(Over::Failed(String::new())),
+            ),
+            (vec![task(0, "complete", "shutdown", 1)], Some(Over::Well)),
+            (vec![task(0, "shutdown", "shutdown", 1)], None),
+            (vec![task(0, "running", "shutdown", 1)], None),
+        ];
+        for (tasks, wanted) in table {
+            assert_eq!(over(&tasks.iter().collect::<Vec<_>>()), wanted, "{tasks:?}");
+        }
+        let s = service(json!({"Replicated": {"Replicas": 1}}));
+        let got = replicated(&[task(1, "failed", "shutdown", 1), task(1, "complete", "shutdown", 2)], &s);
+        assert_eq!((got.done, got.over), (0, Some(Over::Well)));
+    }
+
+    #[test]
     fn jobs_and_globals() {
         let s = service(json!({"ReplicatedJob": {"TotalCompletions": 2}}));
-        let got = replicated(&[task(0, "complete", "complete", 1), task(0, "running", "complete", 1)], &s);
-        assert_eq!((got.done, got.wanted, got.job), (1, 2, true));
+        let got = replicated(&[task(0, "complete", "complete", 1), task(1, "running", "complete", 1)], &s);
+        assert_eq!((got.done, got.wanted, got.job, got.over), (1, 2, true, None));
+        assert_eq!(got.lines, [("1/2".to_owned(), "complete".to_owned()), ("2/2".to_owned(), "running".to_owned())]);
         let s = service(json!({"Global": {}}));
         let nodes = [("n1".to_owned(), "host1".to_owned())].into();
         let got = global(&[task(1, "running", "running", 1)], &nodes, &s);

@@ -64,7 +64,10 @@ impl Gate {
                     (None, Some(replicated)) => replicated.replicas.unwrap_or(1),
                     (None, None) => tasks.len().max(1) as u64,
                 };
-                let alive = tasks.iter().any(|t| !is_over(&t.status.state));
+                // One that failed and is not given up yet will have a successor.
+                let given_up = |t: &Task| matches!(t.desired_state.as_str(), "shutdown" | "remove");
+                let alive =
+                    tasks.iter().any(|t| !is_over(&t.status.state) || t.status.state != "complete" && !given_up(t));
                 match tasks.iter().rfind(|t| matches!(t.status.state.as_str(), "failed" | "rejected")) {
                     _ if in_state("complete") >= wanted => Standing::Open,
                     Some(failed) if !alive => Standing::Never(format!("{name} has failed: {}", failed.status.err)),
@@ -92,7 +95,13 @@ mod tests {
         .unwrap();
         let tasks: Vec<Task> = states
             .iter()
-            .map(|s| wire::engine::lenient::from_value(json!({"Status": {"State": s, "Err": "exit 3"}})).unwrap())
+            .map(|s| {
+                wire::engine::lenient::from_value({
+                    let (state, desired) = s.split_once('>').unwrap_or((s, "shutdown"));
+                    json!({"Status": {"State": state, "Err": "exit 3"}, "DesiredState": desired})
+                })
+                .unwrap()
+            })
             .collect();
         Gate { service: "db".into(), condition }.judge(&service, &tasks)
     }
@@ -112,6 +121,7 @@ mod tests {
             (Completed, job.clone(), (0, 2), vec!["complete", "running"], closed("db to complete")),
             (Completed, job.clone(), (0, 2), vec!["complete", "complete"], Standing::Open),
             (Completed, job.clone(), (0, 2), vec!["failed", "pending"], closed("db to complete")),
+            (Completed, job.clone(), (0, 2), vec!["complete", "failed>complete"], closed("db to complete")),
             (Completed, job, (0, 2), vec!["complete", "failed"], Standing::Never("db has failed: exit 3".into())),
             (Completed, replicated(1), (0, 1), vec!["complete"], Standing::Open),
             (Completed, json!({"GlobalJob": {}}), (0, 1), vec![], closed("db to complete")),

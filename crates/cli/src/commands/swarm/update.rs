@@ -92,6 +92,9 @@ pub(crate) struct Update {
     /// Change manager autolocking setting (true|false)
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     autolock: Option<String>,
+    /// What clients of workers may do in the swarm ("full"|"read"|"off")
+    #[arg(long)]
+    workers: Option<String>,
     #[command(flatten)]
     settings: Settings,
 }
@@ -105,13 +108,16 @@ impl Update {
             None => None,
         };
         anyhow::ensure!(
-            lock.is_some() || self.settings.given(),
+            lock.is_some() || self.workers.is_some() || self.settings.given(),
             "\"{} swarm update\" requires at least one flag; see '{} swarm update --help'",
             ctx.name,
             ctx.name
         );
         let mut swarm: Swarm = ctx.client.get("/swarm").read().await?;
         self.settings.apply(&mut swarm.spec)?;
+        if let Some(workers) = self.workers {
+            swarm.spec.labels.insert("shoal.workers".to_owned(), workers);
+        }
         if let Some(lock) = lock {
             swarm.spec.encryption_config.auto_lock_managers = lock;
         }

@@ -72,7 +72,7 @@ fn patched_views_and_shared_deltas_are_the_truth() {
     for seed in 0..20 {
         let mut dice = Dice(seed);
         let mut tables = Tables::default();
-        let mut change = |tables: &mut Tables, actions: Vec<StoreAction>| {
+        let change = |tables: &mut Tables, actions: Vec<StoreAction>| {
             let _ = tables.apply(actions, Default::default());
         };
         change(&mut tables, (0..4).map(|n| StoreAction::Create(node(n).into())).collect());
@@ -135,7 +135,8 @@ fn patched_views_and_shared_deltas_are_the_truth() {
 #[test]
 fn a_silent_node_is_masked_within_a_revision() {
     let mut tables = Tables::default();
-    let rows: Vec<model::Object> = vec![node(0).into(), node(1).into(), network(0).into(), task(0, 0, 0).into(), task(1, 0, 1).into()];
+    let rows: Vec<model::Object> =
+        vec![node(0).into(), node(1).into(), network(0).into(), task(0, 0, 0).into(), task(1, 0, 1).into()];
     tables.apply(rows.into_iter().map(StoreAction::Create).collect(), Default::default()).unwrap();
     let mut cache = DirectoryCache::default();
     let before = Picture::of(&mut cache, &tables, &id(1, 0), &BTreeSet::new());
