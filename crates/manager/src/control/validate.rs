@@ -246,7 +246,7 @@ mod tests {
             c.configs = vec![model::ConfigReference { id, name: "conf".into(), file: Some(file.clone()) }];
         };
         let e = refused(&|s| container(s, &config)).unwrap();
-        assert!(e.contains("config conf: UID \"root\" is not a number"), "{e}");
+        assert!(e.contains("config reference 'conf': uid 'root' is not a number"), "{e}");
         let e = refused(&|s| drop(s.labels.insert("shoal.fence".into(), "maybe".into()))).unwrap();
         assert!(e.contains("maybe"), "{e}");
     }

@@ -70,6 +70,7 @@ pub struct Seen {
     pub deltas: u32,
     pub work: BTreeMap<TaskId, Assignment>,
     pub sequence: u64,
+    /// So many are here.
     pub secrets: usize,
     pub all_applied: u64,
     pub tunnels: Vec<(u64, TunnelRequest)>,
@@ -148,7 +149,9 @@ async fn hear(message: ToNode, seen: &Arc<Mutex<Seen>>, send: &mpsc::Sender<From
                     assert_eq!(a.sequence, s.sequence + 1);
                 }
                 s.sequence = a.sequence;
-                s.secrets += a.secrets.len();
+                for secret in a.secrets.values() {
+                    if secret.is_some() { s.secrets += 1 } else { s.secrets -= 1 }
+                }
                 let mut told = Vec::new();
                 for (id, work) in a.tasks {
                     match work {

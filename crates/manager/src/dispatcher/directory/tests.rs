@@ -16,7 +16,7 @@ impl Dice {
 
 fn id<I: Id>(kind: u8, n: u64) -> I {
     let mut bytes = [kind; 17];
-    bytes[9..].copy_from_slice(&n.to_be_bytes());
+    bytes[1..9].copy_from_slice(&n.to_be_bytes());
     I::from_random(bytes)
 }
 
