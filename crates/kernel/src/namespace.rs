@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -30,7 +31,7 @@ impl Namespaces {
         std::thread::scope(|s| {
             let make = || {
                 unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)?;
-                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
+                part_mounts(MsFlags::MS_PRIVATE)?;
                 prepare()?;
                 Self::open(Path::new("/proc/thread-self/ns"))
             };
@@ -139,6 +140,40 @@ impl Namespaces {
     }
 }
 
+/// Parts all mounts of the calling thread's mount namespace, which must be its own, from those of other namespaces:
+/// `MS_PRIVATE` or `MS_SLAVE`. In a chroot the directory that is the root becomes the root of the namespace on the way:
+/// whoever enters a namespace later comes out at its root, and only mounts can be parted or exchanged.
+///
+/// # Errors
+/// With the step that the kernel refused.
+pub fn part_mounts(kind: MsFlags) -> io::Result<()> {
+    let part = || mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | kind, None::<&str>);
+    let step = |what: &'static str| move |e: Errno| said(what, e);
+    match part() {
+        Err(Errno::EINVAL) => {}
+        other => return other.map_err(step("cannot part the mounts from the host's")),
+    }
+    let root = File::options().read(true).custom_flags(libc::O_DIRECTORY).open("/")?;
+    let own = File::open("/proc/thread-self/ns/mnt")?;
+    // Entering the namespace that one is in leads to its root.
+    setns(&own, CloneFlags::CLONE_NEWNS).map_err(step("cannot leave the chroot"))?;
+    part().map_err(step("cannot part the mounts from the host's"))?;
+    nix::unistd::fchdir(&root).map_err(step("cannot find the chroot"))?;
+    let root = std::env::current_dir()?;
+    mount(Some(&root), &root, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+        .map_err(step("cannot make the chroot a mount"))?;
+    nix::unistd::chdir(&root).map_err(step("cannot enter the chroot"))?;
+    nix::unistd::pivot_root(".", ".").map_err(step("cannot make the chroot the root of the namespace"))?;
+    // The old root lies over the new one now.
+    umount2(".", MntFlags::MNT_DETACH).map_err(step("cannot let go of the root outside the chroot"))?;
+    nix::unistd::chdir("/").map_err(step("cannot enter the root"))
+}
+
+fn said(what: &str, e: Errno) -> io::Error {
+    let e = io::Error::from(e);
+    io::Error::new(e.kind(), format!("{what}: {e}"))
+}
+
 /// Makes `dir` a mount of its own that shares nothing, so that namespaces can be kept below it; fine if it is one.
 ///
 /// # Errors
@@ -185,6 +220,37 @@ mod tests {
         Namespaces::forget(&dir).unwrap();
         assert!(Namespaces::open(&dir).is_err());
         umount2(&dir, MntFlags::MNT_DETACH).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+    /// A chroot is no mount point: the kernel neither parts its mounts nor exchanges it, and a process that enters the
+    /// namespace would come out at the host's root.
+    #[test]
+    fn made_in_a_chroot_they_have_its_root() {
+        let dir = std::env::temp_dir().join(format!("shoal-chroot-test-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("proc")).unwrap();
+        std::fs::create_dir_all(dir.join("bin")).unwrap();
+        std::fs::write(dir.join("here"), "").unwrap();
+        let busybox = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|p| Path::new(p).exists()).unwrap();
+        std::fs::copy(busybox, dir.join("bin/busybox")).unwrap();
+        let text = std::thread::scope(|s| {
+            let inside = || {
+                // A mount namespace around it, so that nothing stays of the test's own mount.
+                unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+                mount(Some("proc"), &dir.join("proc"), Some("proc"), MsFlags::empty(), None::<&str>).unwrap();
+                nix::unistd::chroot(&dir).unwrap();
+                nix::unistd::chdir("/").unwrap();
+                let made = Namespaces::create(|| Ok(nix::unistd::sethostname("inside")?)).unwrap();
+                let script = ["sh", "-c", "/bin/busybox hostname; /bin/busybox ls /"];
+                // There is no /dev/null for it in here.
+                let mut command = made.command("/bin/busybox", None, false);
+                let output = command.args(script).stdin(std::process::Stdio::inherit()).output().unwrap();
+                assert!(output.status.success(), "{output:?}");
+                String::from_utf8(output.stdout).unwrap()
+            };
+            s.spawn(inside).join().unwrap()
+        });
+        assert_eq!(text, "inside\nbin\nhere\nproc\n");
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

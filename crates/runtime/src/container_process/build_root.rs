@@ -26,9 +26,7 @@ pub(super) fn build(plan: &Plan, console: Option<OwnedFd>) -> Result<Option<Owne
         Some(MsFlags::MS_PRIVATE)
     };
     match propagation {
-        Some(kind) => {
-            mount(NONE, "/", NONE, kind | MsFlags::MS_REC, NONE).during("cannot part from the host's mounts")?
-        }
+        Some(kind) => kernel::namespace::part_mounts(kind).during("cannot build the root")?,
         None => part_root(&plan.rootfs)?,
     }
     mount(Some(&plan.rootfs), &plan.rootfs, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)
