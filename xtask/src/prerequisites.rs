@@ -39,6 +39,8 @@ const SDK_IS_THERE: &str = "import docker, sys; sys.exit(int(docker.__version__.
 const SDK_HOME: &str = "target/python-sdk";
 
 const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Known by its words, so that one which an interrupted run has left does not stay.
+const POLICY_TEXT: &str = "#!/bin/sh\n# Of `cargo xtask`, while it installs packages.\nexit 101\n";
 
 /// Installs what is missing for building and for the demo.
 pub fn ensure() -> Result<()> {
@@ -130,6 +132,15 @@ fn is_installed(package: &str) -> bool {
     query.is_ok_and(|o| o.stdout == b"installed")
 }
 
+fn is_our_policy() -> bool {
+    std::fs::read_to_string(POLICY).is_ok_and(|text| text == POLICY_TEXT)
+}
+
+/// Takes away what an installation that was interrupted has left.
+pub fn undo_interrupted() {
+    drop(NoServices { ours: is_our_policy() });
+}
+
 /// Debian starts a service when its package is installed; nobody asked for a Redis on this machine.
 struct NoServices {
     ours: bool,
@@ -137,8 +148,8 @@ struct NoServices {
 
 impl NoServices {
     fn new() -> Self {
-        let ours = !Path::new(POLICY).exists()
-            && std::fs::write(POLICY, "#!/bin/sh\nexit 101\n").is_ok()
+        let ours = (is_our_policy() || !Path::new(POLICY).exists())
+            && std::fs::write(POLICY, POLICY_TEXT).is_ok()
             && std::fs::set_permissions(POLICY, std::fs::Permissions::from_mode(0o755)).is_ok();
         Self { ours }
     }

@@ -232,7 +232,7 @@ pub fn run(arguments: Arguments, program: PathBuf) -> Result<()> {
 
 /// One machine that cannot be removed does not keep the others, nor hides what is left of them.
 fn remove(lab: &Lab, force: bool, names: Vec<String>) -> Result<()> {
-    let (known, unknown): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| lab.machine(n).is_ok());
+    let (known, unknown): (Vec<_>, Vec<_>) = names.into_iter().partition(|n| lab.is_begun(n));
     known.iter().for_each(|n| eprintln!("About to remove {n}"));
     lab.remove_all(&known)?;
     known.iter().for_each(|n| eprintln!("Successfully removed {n}"));

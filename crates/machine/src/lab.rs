@@ -316,10 +316,7 @@ impl Lab {
         Namespaces::forget(&run).map_err(MachineError::file("unmount", &run))?;
         let tmpfs = run.join("run");
         while nix::mount::umount2(&tmpfs, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
-        match std::fs::remove_dir_all(&run) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(MachineError::file("remove", &run)(e)),
-            _ => Ok(()),
-        }
+        remove_tree(&run)
     }
 
     /// Boots a machine that is off, or starts the daemon again of one that is on. Already so: fine.
@@ -382,14 +379,27 @@ impl Lab {
     pub fn remove(&self, name: &str) -> Result<()> {
         check_name(name)?;
         let lock = self.lock()?;
-        let record = self.machine(name)?;
-        self.demolish(&record)?;
+        match self.machine(name) {
+            Ok(record) => self.demolish(&record)?,
+            // Somebody was interrupted while making it, before it was booted, or while removing it, when it was off.
+            Err(_) if self.is_begun(name) => {
+                remove_tree(&self.state_dir(name))?;
+                self.dismantle_if_unused()?;
+            }
+            Err(e) => return Err(e),
+        }
         self.seat_neighbours();
         drop(lock);
         Ok(())
     }
 
-    /// Takes machines away, and looks whether anything of them stays.
+    /// Whether there is something of a machine on the disk, if only the beginning of it.
+    pub fn is_begun(&self, name: &str) -> bool {
+        check_name(name).is_ok() && self.state_dir(name).exists()
+    }
+
+    /// Takes machines away, with the last one the lab, also what an interrupted command has left of it; looks whether
+    /// anything stays.
     ///
     /// # Errors
     /// When one does not exist or something stays; the others are removed all the same.
@@ -397,18 +407,21 @@ impl Lab {
         let mut traces = Traces::default();
         names.iter().for_each(|n| traces.note(self, n));
         let removed = names.iter().map(|n| self.remove(n)).fold(Ok(()), Result::and);
+        let begun = self.storage.exists() || self.run.exists();
+        let removed =
+            removed.and(if begun { self.lock().and_then(|_lock| self.dismantle_if_unused()) } else { Ok(()) });
         let left = traces.left(self);
         removed.and(if left.is_empty() { Ok(()) } else { Err(MachineError::Left(left)) })
     }
 
     fn demolish(&self, record: &Record) -> Result<()> {
         self.power_off(record)?;
-        let dir = self.state_dir(&record.name);
-        std::fs::remove_dir_all(&dir).map_err(MachineError::file("remove", &dir))?;
-        if record.name != LAPTOP && self.machines().is_empty() {
-            self.dismantle()?;
-        }
-        Ok(())
+        remove_tree(&self.state_dir(&record.name))?;
+        if record.name == LAPTOP { Ok(()) } else { self.dismantle_if_unused() }
+    }
+
+    fn dismantle_if_unused(&self) -> Result<()> {
+        if self.machines().is_empty() { self.dismantle() } else { Ok(()) }
     }
 
     /// The laptop, the switch, and the directories, if nobody else has put something there.
@@ -416,6 +429,7 @@ impl Lab {
         if let Ok(laptop) = self.machine(LAPTOP) {
             self.demolish(&laptop)?;
         }
+        remove_tree(&self.state_dir(LAPTOP))?;
         Switch::remove(&self.run)?;
         debug_assert_eq!(switch::path(&self.run).parent(), Some(self.run.as_path()));
         while nix::mount::umount2(&self.run, nix::mount::MntFlags::MNT_DETACH).is_ok() {}
@@ -497,6 +511,14 @@ impl Lab {
             State::Stopped => Err(MachineError::Off(name.to_owned())),
             _ => Ok(record.address),
         }
+    }
+}
+
+/// Removes a directory with what is in it; fine if it is gone.
+fn remove_tree(dir: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(MachineError::file("remove", dir)(e)),
+        _ => Ok(()),
     }
 }
 

@@ -170,3 +170,30 @@ fn a_daemon_that_ends_at_once_leaves_no_machine_and_its_last_words() {
     assert!(error.to_string().contains("no such option"), "{error}");
     assert!(t.lab.machines().is_empty() && !t.storage.exists());
 }
+
+#[test]
+fn what_an_interrupted_command_has_left_goes_too() {
+    let t = lab(STAND_IN);
+    let run = t.lab.socket("alpha").ancestors().nth(3).unwrap().to_owned();
+    // Interrupted before anything was made, in the middle of a machine's directory, or of the laptop's.
+    for left in ["", "alpha/disk", "laptop/etc"] {
+        std::fs::create_dir_all(t.storage.join(left)).unwrap();
+        std::fs::write(t.storage.join("lock"), "").unwrap();
+        std::fs::create_dir_all(&run).unwrap();
+        let names: Vec<String> = ["alpha"].into_iter().filter(|n| t.lab.is_begun(n)).map(str::to_owned).collect();
+        t.lab.remove_all(&names).unwrap();
+        assert!(!t.storage.exists() && !run.exists(), "after {left:?}");
+    }
+    // A machine that is made again where one had been begun.
+    std::fs::create_dir_all(t.storage.join("alpha/etc")).unwrap();
+    t.lab.create("alpha").unwrap();
+    t.lab.create("beta").unwrap();
+    // Half removed: it is off, and its record is gone.
+    t.lab.kill("beta").unwrap();
+    std::fs::remove_file(t.storage.join("beta/machine.json")).unwrap();
+    t.lab.remove_all(&["beta".to_owned()]).unwrap();
+    assert!(!t.storage.join("beta").exists());
+    assert_eq!(t.lab.state("alpha"), State::Running, "the others stay");
+    t.lab.remove_all(&["alpha".to_owned()]).unwrap();
+    assert!(!t.storage.exists() && !run.exists());
+}

@@ -32,17 +32,16 @@ pub fn up(root: &Path, binary: Option<PathBuf>) -> Result<()> {
 /// Takes everything away. Removing a machine looks whether anything of it stayed in the kernel or on the disk.
 pub fn down(root: &Path, binary: Option<PathBuf>) -> Result<()> {
     need_root()?;
-    let made = |name: &&str| Path::new("/var/lib/shoal-machines").join(name).exists();
-    let made: Vec<&str> = [MANAGER, WORKER].into_iter().filter(made).collect();
-    if !made.is_empty() {
+    // Also what an interrupted command has left of them.
+    if ["/var/lib/shoal-machines", "/run/shoal-machines"].iter().any(|dir| Path::new(dir).exists()) {
         let built = ["release", "debug"].map(|p| target_dir(root).join(p).join("shoal"));
         let binary = match binary.or_else(|| built.into_iter().find(|b| b.is_file())) {
             Some(binary) => absolute(&binary)?,
             None => build(root)?,
         };
-        let words: Vec<&str> = ["rm", "--force"].into_iter().chain(made).collect();
-        Stage::new(binary, root.join("demo")).machine(&words)?;
+        Stage::new(binary, root.join("demo")).machine(&["rm", "--force", MANAGER, WORKER])?;
     }
+    prerequisites::undo_interrupted();
     let work = target_dir(root).join("demo");
     if work.exists() {
         std::fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
