@@ -25,6 +25,8 @@ impl Control {
             spec.driver = "overlay".into();
         }
         spec.ipv4 |= !spec.ipv6;
+        // A subnet says as much as the flag: its addresses are given, so the network does not claim to have none.
+        spec.ipv6 |= spec.ipam.iter().any(|c| c.subnet.as_ref().is_some_and(|s| s.base.is_ipv6()));
         let id: NetworkId = clock::fresh();
         self.update(|tables| {
             if tables.by_name(ObjectKind::Network, &spec.name).is_some() {
