@@ -3,6 +3,19 @@ use anyhow::{Context, Result, bail};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+/// A command without what Cargo has told this program about its own package: build scripts of others that look there
+/// would be run again, and nearly everything be compiled anew, whenever one goes from `cargo test` to `cargo xtask test`.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (key, _) in std::env::vars_os() {
+        let name = key.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|p| name.starts_with(p)) {
+            command.env_remove(&key);
+        }
+    }
+    command
+}
+
 /// Runs `words` in `dir` with the terminal; an error if it fails.
 pub fn run(dir: &Path, words: &[&str]) -> Result<()> {
     run_with(dir, words, &[])
@@ -12,7 +25,7 @@ pub fn run(dir: &Path, words: &[&str]) -> Result<()> {
 pub fn run_with(dir: &Path, words: &[&str], environment: &[(&str, &str)]) -> Result<()> {
     println!("$ {}", words.join(" "));
     let (program, args) = words.split_first().context("no program")?;
-    let status = Command::new(program)
+    let status = command(program)
         .args(args)
         .current_dir(dir)
         .envs(environment.iter().copied())
@@ -33,7 +46,7 @@ pub fn exists(name: &str) -> bool {
 /// What a program prints; an error with what it complained of if it fails.
 pub fn output(dir: &Path, words: &[&str]) -> Result<String> {
     let (program, args) = words.split_first().context("no program")?;
-    let output = Command::new(program)
+    let output = command(program)
         .args(args)
         .current_dir(dir)
         .stdin(Stdio::null())
