@@ -7,6 +7,7 @@ use futures::stream::{self, StreamExt};
 use images::{Credentials, ImageError, Platform, Reference, Removed};
 use node::containers::refuse_image;
 use std::sync::Arc;
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 use wire::Refusal;
 use wire::engine::container::{Descriptor, DriverData, OciPlatform};
@@ -102,20 +103,26 @@ impl Images for Backend {
     }
 
     async fn import(&self, query: ImportQuery, body: BodyStream) -> Answer<ProgressStream> {
-        if query.source != "-" {
-            return Err(Refusal::unimplemented(
-                "importing from a URL is not supported: download the archive and import it from a file",
-            ));
-        }
+        let archive: Box<dyn AsyncRead + Send + Unpin> = match query.source.as_str() {
+            "-" => Box::new(reader(body)),
+            url if url.contains("://") => images::download::get(url).await.map_err(refuse_image)?.body,
+            host => images::download::get(&format!("http://{host}")).await.map_err(refuse_image)?.body,
+        };
         let reference = match query.reference.as_str() {
             "" => None,
             r => Some(parse(r)?),
         };
-        let platform = Platform::parse(&query.platform);
+        let platform = match query.platform.as_str() {
+            "" => None,
+            text => {
+                let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
+                Some(Platform::parse(text).ok_or_else(unknown)?)
+            }
+        };
         let id = self
             .0
             .images
-            .import(reader(body), reference, query.changes, query.message, platform)
+            .import(archive, reference, query.changes, query.message, platform)
             .await
             .map_err(refuse_image)?;
         self.tell_image("import", &id);
