@@ -92,6 +92,26 @@ fn import_mount_change_commit_and_reopen() {
     });
 }
 
+/// Of a layer that came compressed nobody knows how long its tar is, until it is saved for the first time.
+#[test]
+fn an_image_that_came_compressed_can_be_saved() {
+    let home = Home::new();
+    rt().block_on(async {
+        let images = home.open().await;
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut packed, &busybox_like()).unwrap();
+        import(&images, packed.finish().unwrap(), "packed").await;
+        for _ in 0..2 {
+            let archive = collect(|out| {
+                let images = images.clone();
+                async move { images.save(vec!["packed".into()], out).await }
+            });
+            let archive = tokio::time::timeout(std::time::Duration::from_secs(60), archive).await;
+            assert!(archive.expect("saving holds no lock that it waits for").len() > 1024);
+        }
+    });
+}
+
 #[test]
 fn save_and_load_keep_ids_and_names() {
     let (home, other) = (Home::new(), Home::new());

@@ -202,10 +202,10 @@ impl Store {
         let mut count = Counter(0);
         self.write_layer(diff_id, &mut count)?;
         let _writer = self.writer.lock();
-        if let Some(mut record) = self.state.read().layers.get(diff_id).cloned() {
-            record.tar_size = count.0;
-            let state_free = record;
-            self.put_layer(state_free)?;
+        // A statement of its own: in the head of an `if let` the guard would live on, and putting waits for it.
+        let record = self.state.read().layers.get(diff_id).cloned();
+        if let Some(record) = record {
+            self.put_layer(LayerRecord { tar_size: count.0, ..record })?;
         }
         Ok(count.0)
     }
