@@ -248,7 +248,11 @@ pub struct LogConfig {
     pub max_size_bytes: u64,
     /// How many files to keep, the current one included; 0 = 1.
     pub max_files: u32,
-    /// Labels and environment that travel with each line (`--log-opt labels=…`).
+    /// Whether older files are compressed (`<path>.1.gz`, …).
+    pub compress: bool,
+    /// So many bytes may wait for the disk before lines are lost; 0 = the container waits for the disk.
+    pub ring_bytes: usize,
+    /// Labels, environment and tag that travel with each line (`--log-opt labels=…`).
     pub attrs: BTreeMap<String, String>,
 }
 

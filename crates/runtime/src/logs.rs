@@ -1,5 +1,8 @@
-//! Reads what containers wrote: Docker's json-file lines, across rotated files, following the live end.
+//! Reads what containers wrote: Docker's json-file lines, across rotated and compressed files, following the live end.
+mod kept;
 mod line;
+mod ring;
+mod rotating;
 mod writer;
 
 pub(crate) use writer::LogWriter;
@@ -8,6 +11,7 @@ use crate::launch::{LogConfig, LogDriver};
 use crate::stdio::StdStream;
 use bytes::Bytes;
 use kernel::watch::DirWatch;
+use kept::Kept;
 use line::Parser;
 use model::Timestamp;
 use std::collections::BTreeMap;
@@ -112,22 +116,22 @@ impl Reader {
             (true, Some(dir)) => Some(DirWatch::new(dir)?),
             _ => None,
         };
-        let mut files = self.files()?;
-        let mut skip = 0;
-        if let Some(tail) = self.query.tail {
-            skip = self.cut_to_tail(&mut files, tail)?;
-        }
+        let mut files = kept::files(&self.path, self.max_files)?;
         let mut current = None;
-        let count = files.len();
-        for (index, mut file) in files.into_iter().enumerate() {
-            file.seek(SeekFrom::Start(if index == 0 { skip } else { 0 }))?;
-            let mut open = Open { file, parser: Parser::default(), buffer: Vec::new() };
-            if self.drain(&mut open)?.is_err() {
-                return Ok(());
-            }
-            if index + 1 == count {
+        if let Some(tail) = self.query.tail {
+            let (skip, last) = self.tail(files, tail)?;
+            files = Vec::new();
+            for (index, mut file) in last.into_iter().enumerate() {
+                file.seek(SeekFrom::Start(if index == 0 { skip } else { 0 }))?;
+                let mut open = Open::at(file);
+                if self.drain(&mut open)?.is_err() {
+                    return Ok(());
+                }
                 current = Some(open);
             }
+        }
+        if self.read_through(files, &mut current)?.is_err() {
+            return Ok(());
         }
         match watch {
             Some(watch) => self.follow(&watch, current),
@@ -135,39 +139,31 @@ impl Reader {
         }
     }
 
-    /// Oldest first. Opened newest first, so that a rotation meanwhile repeats no file.
-    fn files(&self) -> io::Result<Vec<File>> {
-        let mut files: Vec<File> = Vec::new();
-        for number in 0..self.max_files {
-            let path = if number == 0 { self.path.clone() } else { writer::rotated(&self.path, number) };
-            match File::open(&path) {
-                Ok(file) => {
-                    let inode = file.metadata()?.ino();
-                    if files.iter().all(|other| other.metadata().is_ok_and(|meta| meta.ino() != inode)) {
-                        files.push(file);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    /// Sends all of these files, and leaves the last one open.
+    fn read_through(&self, files: Vec<Kept>, current: &mut Option<Open>) -> io::Result<Result<(), Enough>> {
+        for file in files {
+            let mut open = Open::at(file.plain(&self.path)?);
+            if self.drain(&mut open)?.is_err() {
+                return Ok(Err(Enough));
             }
+            *current = Some(open);
         }
-        files.reverse();
-        Ok(files)
+        Ok(Ok(()))
     }
 
-    /// Drops what lies before the last lines; returns where to begin in the first file that is left.
-    fn cut_to_tail(&self, files: &mut Vec<File>, tail: usize) -> io::Result<u64> {
-        let mut wanted = tail;
-        for index in (0..files.len()).rev() {
-            match last_lines(&mut files[index], wanted)? {
-                Ok(offset) => {
-                    files.drain(..index);
-                    return Ok(offset);
-                }
+    /// The files that hold the last lines, oldest first, and where to begin in the first of them.
+    fn tail(&self, files: Vec<Kept>, tail: usize) -> io::Result<(u64, Vec<File>)> {
+        let (mut wanted, mut last) = (tail, Vec::new());
+        for file in files.into_iter().rev() {
+            let mut file = file.plain(&self.path)?;
+            let found = last_lines(&mut file, wanted)?;
+            last.insert(0, file);
+            match found {
+                Ok(offset) => return Ok((offset, last)),
                 Err(found) => wanted -= found,
             }
         }
-        Ok(0)
+        Ok((0, last))
     }
 
     /// Sends every whole line up to the end of the file.
@@ -216,11 +212,16 @@ impl Reader {
                 {
                     return Ok(());
                 }
-                current = File::open(&self.path).ok().map(|file| Open {
-                    file,
-                    parser: Parser::default(),
-                    buffer: Vec::new(),
-                });
+                // It may have been moved aside more than once: what came in between is read too.
+                let mut newer = kept::files(&self.path, self.max_files)?;
+                if let Some(open) = &current
+                    && let Some(ours) = newer.iter().position(|kept| kept.is(&open.file))
+                {
+                    newer.drain(..=ours);
+                }
+                if self.read_through(newer, &mut current)?.is_err() {
+                    return Ok(());
+                }
                 continue;
             }
             if over || self.sender.is_closed() {
@@ -241,6 +242,12 @@ struct Open {
     file: File,
     parser: Parser,
     buffer: Vec<u8>,
+}
+
+impl Open {
+    fn at(file: File) -> Self {
+        Self { file, parser: Parser::default(), buffer: Vec::new() }
+    }
 }
 
 /// Where the last `wanted` lines begin, or how many lines there are when there are fewer.
@@ -276,10 +283,11 @@ fn last_lines(file: &mut File, wanted: usize) -> io::Result<Result<u64, usize>> 
     if lines == wanted { Ok(Ok(0)) } else { Ok(Err(lines)) }
 }
 
-/// All files of a log: the current one and the rotated ones.
+/// All files of a log: the current one and the older ones.
 pub fn files(config: &LogConfig) -> Vec<PathBuf> {
-    let rotated = (1..config.max_files.max(1)).map(|number| writer::rotated(&config.path, number));
-    std::iter::once(config.path.clone()).chain(rotated).filter(|path| Path::exists(path)).collect()
+    let older = (1..config.max_files.max(1))
+        .flat_map(|number| [rotating::rotated(&config.path, number), rotating::packed(&config.path, number)]);
+    std::iter::once(config.path.clone()).chain(older).filter(|path| Path::exists(path)).collect()
 }
 
 #[cfg(test)]

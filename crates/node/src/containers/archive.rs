@@ -1,10 +1,21 @@
 //! Files of containers: cp, diff, export, commit.
 use super::{Containers, mounts, refuse_image};
-use images::{Change, CommitSpec, CopyOptions, Images, PathStat};
+use images::{Change, CommitSpec, CopyOptions, ImageError, Images, PathStat};
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite};
 use wire::Refusal;
 use wire::engine::container::ContainerConfig;
+
+/// A missing path is named as it was asked for.
+fn refuse_path(container: &str, path: &str) -> impl Fn(ImageError) -> Refusal {
+    move |error| match error {
+        ImageError::NoSuchPath { .. } => {
+            let asked = ImageError::NoSuchPath { container: container.to_owned(), path: path.to_owned() };
+            refuse_image(asked)
+        }
+        other => refuse_image(other),
+    }
+}
 
 impl Containers {
     /// Of one path inside.
@@ -14,8 +25,8 @@ impl Containers {
     pub async fn path_stat(&self, id: &str, path: &str) -> Result<PathStat, Refusal> {
         let c = self.find(id)?;
         match Self::mounted(&c, path) {
-            Some((tree, below, _)) => Images::stat_in(tree, &c.id, &below).await.map_err(refuse_image),
-            None => self.inner.base.images.stat_path(&c.id, path).await.map_err(refuse_image),
+            Some((tree, below, _)) => Images::stat_in(tree, &c.id, &below).await.map_err(refuse_path(id, path)),
+            None => self.inner.base.images.stat_path(&c.id, path).await.map_err(refuse_path(id, path)),
         }
     }
 
@@ -31,8 +42,8 @@ impl Containers {
     ) -> Result<(), Refusal> {
         let c = self.find(id)?;
         match Self::mounted(&c, path) {
-            Some((tree, below, _)) => Images::copy_out_of(tree, &c.id, &below, out).await.map_err(refuse_image),
-            None => self.inner.base.images.copy_out(&c.id, path, out).await.map_err(refuse_image),
+            Some((tree, below, _)) => Images::copy_out_of(tree, &c.id, &below, out).await.map_err(refuse_path(id, path)),
+            None => self.inner.base.images.copy_out(&c.id, path, out).await.map_err(refuse_path(id, path)),
         }
     }
 
@@ -52,12 +63,12 @@ impl Containers {
             if !writable {
                 return Err(Refusal::forbidden("mounted volume is marked read-only"));
             }
-            return Images::copy_into(tree, &c.id, &below, tar, options).await.map_err(refuse_image);
+            return Images::copy_into(tree, &c.id, &below, tar, options).await.map_err(refuse_path(id, path));
         }
         if c.record.read().host_config.readonly_rootfs {
             return Err(Refusal::forbidden("container rootfs is marked read-only"));
         }
-        self.inner.base.images.copy_in(&c.id, path, tar, options).await.map_err(refuse_image)
+        self.inner.base.images.copy_in(&c.id, path, tar, options).await.map_err(refuse_path(id, path))
     }
 
     /// Where a path that may lie in a volume or bind is on this machine: a tree, the path in it, and whether it may be

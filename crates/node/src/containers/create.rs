@@ -63,6 +63,9 @@ impl Containers {
         let mut config = configure::merge_image(body.config, &image.config.config)?;
         let argv = configure::argv(&config)?;
         let mut host_config = configure::with_defaults(body.host_config, &self.inner.base.defaults);
+        if let Some(Ok(other)) = host_config.network_mode.strip_prefix("container:").map(|other| self.find(other)) {
+            host_config.network_mode = format!("container:{}", other.id);
+        }
         if config.hostname.is_empty() && !host_config.network_mode.starts_with("container:") {
             config.hostname = match host_config.network_mode.as_str() {
                 "host" => hostname(),
@@ -280,9 +283,10 @@ impl Containers {
     }
 
     fn check_shared_namespaces(&self, host: &wire::engine::container::HostConfig) -> Result<(), Refusal> {
-        for (mode, what) in [(&host.network_mode, "network"), (&host.pid_mode, "PID"), (&host.ipc_mode, "IPC")] {
+        for (mode, what) in [(&host.pid_mode, "PID"), (&host.ipc_mode, "IPC")] {
             if let Some(other) = mode.strip_prefix("container:") {
-                self.find(other)?;
+                // Not 404: clients take that for a missing image, and pull.
+                self.find(other).map_err(|e| Refusal::invalid(e.message))?;
             } else if what == "PID" && !matches!(mode.as_str(), "" | "host" | "private") {
                 return Err(Refusal::invalid(format!("invalid PID mode: {mode}")));
             } else if what == "IPC" && !matches!(mode.as_str(), "" | "host" | "private" | "shareable" | "none") {
@@ -317,6 +321,6 @@ fn wished_networks(
     Ok(all)
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").map(|h| h.trim().to_owned()).unwrap_or_default()
 }

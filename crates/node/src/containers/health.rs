@@ -117,6 +117,10 @@ impl Containers {
         let start = now();
         let spec = runtime::ExecSpec { args: argv.to_vec(), ..runtime::ExecSpec::default() };
         let runtime = &self.inner.base.runtime;
+        // Events of a process that nobody can inspect, as dockerd tells them.
+        let (id, text) = (crate::clock::random_id(), argv.join(" "));
+        self.tell(c, &format!("exec_create: {text}"), &[("execID", &id)]);
+        self.tell(c, &format!("exec_start: {text}"), &[("execID", &id)]);
         let (exit_code, output) = match runtime.exec(&c.id, spec).await {
             Err(e) => (i64::from(e.exit_code), e.message),
             Ok(mut handle) => {
@@ -137,6 +141,8 @@ impl Containers {
                 }
             }
         };
+        let code = if exit_code < 0 { 128 + i64::from(super::signals::KILL) } else { exit_code };
+        self.tell(c, "exec_die", &[("execID", &id), ("exitCode", &code.to_string())]);
         HealthcheckResult { start: start.into(), end: now().into(), exit_code, output }
     }
 }

@@ -2,7 +2,7 @@
 use super::record::Record;
 use super::{Containers, signals};
 use runtime::{
-    BlkioRate, Device, Launch, LogConfig, LogDriver, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit,
+    BlkioRate, Device, Launch, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit,
     User,
 };
 use std::path::{Path, PathBuf};
@@ -12,7 +12,6 @@ use wire::engine::container::{HostConfig, ThrottleDevice};
 impl Containers {
     pub(super) fn launch_of(&self, r: &Record, rootfs: &Path, network_ns: Option<PathBuf>) -> Result<Launch, Refusal> {
         let host = &r.host_config;
-        let dir = Record::dir(&self.inner.base.dir, &r.id);
         let mut env = r.config.env.clone().unwrap_or_default();
         // `-e NAME` without value takes NAME away.
         env.retain(|e| e.contains('='));
@@ -20,7 +19,7 @@ impl Containers {
         linked.retain(|l| !env.iter().any(|e| e.split('=').next() == l.split('=').next()));
         env.splice(0..0, linked);
         let security = Security::of(host)?;
-        let mut mounts = name_files(r, &dir);
+        let mut mounts = name_files(r, &self.sandbox_owner(r));
         mounts.extend(r.mounts.iter().map(mount_point));
         Ok(Launch {
             id: r.id.clone(),
@@ -76,33 +75,17 @@ impl Containers {
         })
     }
 
-    pub(super) fn log_config(&self, r: &Record) -> LogConfig {
-        let options = &r.host_config.log_config.config;
-        let local = r.host_config.log_config.typ == "local";
-        let driver = match r.host_config.log_config.typ.as_str() {
-            "none" => LogDriver::None,
-            "local" => LogDriver::Local,
-            _ => LogDriver::JsonFile,
-        };
-        let dir = Record::dir(&self.inner.base.dir, &r.id);
-        let path = if local { dir.join("local-logs/container.log") } else { dir.join(format!("{}-json.log", r.id)) };
-        let number = |key: &str| options.get(key).and_then(|v| bytes(v));
-        let mut attrs = std::collections::BTreeMap::new();
-        for key in options.get("labels").map(|l| l.split(',')).into_iter().flatten() {
-            attrs.extend(r.config.labels.get(key).map(|v| (key.to_owned(), v.clone())));
+    /// The folder of the container whose network, and with it names, this one uses: mostly its own.
+    fn sandbox_owner(&self, r: &Record) -> PathBuf {
+        let mut id = r.id.clone();
+        let mut mode = r.host_config.network_mode.clone();
+        // A container may join one that has joined another; a circle cannot start.
+        for _ in 0..64 {
+            let Some(Ok(other)) = mode.strip_prefix("container:").map(|other| self.find(other)) else { break };
+            id.clone_from(&other.id);
+            mode.clone_from(&other.record.read().host_config.network_mode);
         }
-        for key in options.get("env").map(|l| l.split(',')).into_iter().flatten() {
-            let found = r.config.env.iter().flatten().find_map(|e| e.strip_prefix(key)?.strip_prefix('='));
-            attrs.extend(found.map(|v| (key.to_owned(), v.to_owned())));
-        }
-        LogConfig {
-            driver,
-            path,
-            // Docker's `local` driver: 20 MB in 5 files unless said otherwise.
-            max_size_bytes: number("max-size").unwrap_or(if local { 20 << 20 } else { 0 }),
-            max_files: number("max-file").map_or(if local { 5 } else { 1 }, |n| n as u32),
-            attrs,
-        }
+        Record::dir(&self.inner.base.dir, &id)
     }
 
     fn namespace(&self, mode: &str, kind: &str) -> Result<NamespaceMode, Refusal> {
@@ -127,7 +110,6 @@ impl Containers {
     }
 }
 
-/// `/etc/hosts` and its kin, unless the user mounts something there.
 /// What is asked for, and the usual limit of open files: the daemon's own is higher.
 fn ulimits(host: &HostConfig, open_files: Option<(u64, u64)>) -> Vec<Ulimit> {
     let asked = host.ulimits.iter().flatten().map(|u| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard });
@@ -139,12 +121,12 @@ fn ulimits(host: &HostConfig, open_files: Option<(u64, u64)>) -> Vec<Ulimit> {
     all
 }
 
+/// `/etc/hosts` and its kin, unless the user mounts something there.
 fn name_files(r: &Record, dir: &Path) -> Vec<MountPoint> {
-    let sandboxed = !r.host_config.network_mode.starts_with("container:");
     let own = |target: &str| r.mounts.iter().any(|m| m.point.destination == target);
     [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")]
         .into_iter()
-        .filter(|(target, file)| sandboxed && !own(target) && dir.join(file).exists())
+        .filter(|(target, file)| !own(target) && dir.join(file).exists())
         .map(|(target, file)| MountPoint {
             source: dir.join(file),
             target: target.into(),
@@ -237,23 +219,6 @@ impl Security {
         }
         Ok(s)
     }
-}
-
-/// `10m`, `64k`, `3`.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let number: u64 = digits.parse().ok()?;
-    Some(
-        number
-            << match text[digits.len()..].trim_end_matches('b') {
-                "" => 0,
-                "k" | "ki" => 10,
-                "m" | "mi" => 20,
-                "g" | "gi" => 30,
-                _ => return None,
-            },
-    )
 }
 
 /// The signal that asks a container to end.

@@ -257,7 +257,7 @@ impl Containers {
             Err(e) => Err(e),
         };
         c.record.write().host_config.auto_remove = auto_remove;
-        started?;
+        started.map_err(|e| Refusal { message: format!("Cannot restart container {id}: {}", e.message), ..e })?;
         self.tell(&c, "restart", &[]);
         Ok(())
     }

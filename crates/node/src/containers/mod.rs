@@ -13,6 +13,7 @@ mod launch;
 pub mod life;
 mod links;
 mod list;
+mod log_options;
 mod logs;
 pub mod mounts;
 pub mod record;

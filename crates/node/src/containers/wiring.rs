@@ -39,7 +39,8 @@ fn kept_overlays(dir: &Path) -> Vec<OverlayWish> {
 }
 
 impl Containers {
-    /// Refuses unknown networks before anything is made. Swarm networks are asked of the manager at the start.
+    /// Refuses what cannot be wished for. Whether a network is there is asked at the start, as Docker does: clients take
+    /// a 404 of a create for a missing image.
     pub(super) fn check_networks(
         &self,
         wished: &BTreeMap<String, EndpointSettings>,
@@ -49,13 +50,6 @@ impl Containers {
             return Ok(());
         }
         for (name, wish) in wished {
-            let known = self.inner.base.networks.local(name);
-            if let (Err(refusal), None) = (&known, self.inner.attacher.read().as_ref()) {
-                // A task's overlays are given with the request, not by name.
-                if self.inner.base.networks.directory().networks.values().all(|n| n.attrs.name != *name) {
-                    return Err(refusal.clone());
-                }
-            }
             let fixed =
                 wish.ipam_config.as_ref().is_some_and(|i| !i.ipv4_address.is_empty() || !i.ipv6_address.is_empty());
             if fixed && matches!(name.as_str(), "bridge" | "host" | "none") {
@@ -73,7 +67,7 @@ impl Containers {
         let networks = &self.inner.base.networks;
         if let Some(other) = record.host_config.network_mode.strip_prefix("container:") {
             let other = self.find(other)?;
-            let pid = {
+            let (pid, hostname, domainname) = {
                 let r = other.record.read();
                 if !r.state.status.is_up() {
                     return Err(Refusal::conflict(format!(
@@ -81,8 +75,11 @@ impl Containers {
                         other.id
                     )));
                 }
-                r.state.pid
+                (r.state.pid, r.config.hostname.clone(), r.config.domainname.clone())
             };
+            let mut mine = c.record.write();
+            (mine.config.hostname, mine.config.domainname) = (hostname, domainname);
+            drop(mine);
             return Ok(Some(PathBuf::from(format!("/proc/{pid}/ns/net"))));
         }
         let sandbox = networks.create_sandbox(self.sandbox_spec(&record)?).await?;
@@ -94,7 +91,7 @@ impl Containers {
         for (name, wish) in &record.networks {
             let local = networks.local(name);
             match local {
-                Ok(n) if n.is_bridge() => {
+                Ok(n) if n.is_bridge() || n.is_macvlan() => {
                     let ports = if *name == record.host_config.network_mode || record.networks.len() == 1 {
                         std::mem::take(&mut publish)
                     } else {
@@ -296,10 +293,15 @@ impl Containers {
                 known.map_or_else(|| network.to_owned(), |(_, n)| n.attrs.name.clone())
             }
         };
-        if matches!(name.as_str(), "host" | "none") {
-            return Err(Refusal::invalid(format!(
-                "conflicting options: cannot attach user-defined network to {name} network-mode"
-            )));
+        if name == "host" {
+            return Err(Refusal::forbidden(
+                "container cannot be disconnected from host network or connected to host network",
+            ));
+        }
+        if name == "none" {
+            return Err(Refusal::forbidden(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+            ));
         }
         if record
             .networks
@@ -363,6 +365,7 @@ impl Containers {
                 .and_then(|n| record.networks.get(&n.spec.name).map(|e| (n.spec.name.clone(), e.clone()))),
         };
         let Some((name, settings)) = found else {
+            let network = self.inner.base.networks.local(network).map_or(network.to_owned(), |n| n.spec.name.clone());
             return Err(Refusal::internal(format!("container {} is not connected to network {network}", c.id)));
         };
         if name == "host" {

@@ -77,3 +77,59 @@ async fn following_through_rotations_loses_nothing() {
     assert_eq!(lines.recv().await.unwrap().unwrap().line, "200\n");
     assert!(lines.recv().await.is_none());
 }
+
+#[tokio::test]
+async fn compressed_files_are_read_as_if_they_were_not() {
+    let scratch = Scratch::new("packed");
+    let config = LogConfig { compress: true, ..scratch.config(400, 5) };
+    let mut log = LogWriter::open(&config).unwrap().unwrap();
+    for number in 0..20 {
+        log.write(StdStream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+    }
+    drop(log);
+    assert!(files(&config).iter().filter(|f| f.extension().is_some_and(|e| e == "gz")).count() > 2);
+    let all = texts(read(&config, LogQuery::default(), std::future::ready(()))).await;
+    assert_eq!(all, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+    for tail in [0, 1, 5, 19, 20, 50] {
+        let query = LogQuery { tail: Some(tail), ..LogQuery::default() };
+        assert_eq!(texts(read(&config, query, std::future::ready(()))).await, all[20 - tail.min(20)..], "{tail}");
+    }
+    let left = std::fs::read_dir(&scratch.0).unwrap().count();
+    assert_eq!(left, files(&config).len(), "reading leaves nothing behind");
+}
+
+/// Whoever follows slowly finds files moved aside several times, and compressed meanwhile.
+#[tokio::test]
+async fn a_slow_follower_catches_up_through_rotations() {
+    for compress in [false, true] {
+        let scratch = Scratch::new(if compress { "slow-packed" } else { "slow" });
+        let config = LogConfig { compress, ..scratch.config(2000, 1000) };
+        let mut log = LogWriter::open(&config).unwrap().unwrap();
+        log.write(StdStream::Stdout, b"0\n").unwrap();
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let query = LogQuery { follow: true, ..LogQuery::default() };
+        let mut lines = read(&config, query, async move {
+            let _ = ended.await;
+        });
+        assert_eq!(lines.recv().await.unwrap().unwrap().line, "0\n");
+        for number in 1..5000 {
+            log.write(StdStream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+        }
+        end.send(()).unwrap();
+        let rest = texts(lines).await;
+        assert_eq!(rest, (1..5000).map(|n| n.to_string()).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn what_a_ring_took_is_in_the_log_when_it_has_settled() {
+    let scratch = Scratch::new("ring");
+    let config = LogConfig { ring_bytes: 1 << 20, ..scratch.config(400, 100) };
+    let mut log = LogWriter::open(&config).unwrap().unwrap();
+    for number in 0..200 {
+        log.write(StdStream::Stdout, format!("{number}\n").as_bytes()).unwrap();
+    }
+    log.settle().unwrap();
+    let all = texts(read(&config, LogQuery::default(), std::future::ready(()))).await;
+    assert_eq!(all, (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
+}

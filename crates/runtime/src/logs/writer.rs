@@ -1,24 +1,28 @@
-//! Writes output as Docker's json-file lines, with rotation. Used by the shim: no allocation per line.
+//! Writes output as Docker's json-file lines. Used by the shim: no allocation per line.
+use super::ring::Ring;
+use super::rotating::RotatingFile;
 use crate::launch::{LogConfig, LogDriver};
 use crate::stdio::StdStream;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
 
 /// Longer lines are cut into parts, of which only the last ends with a newline.
 const LINE_MAX: usize = 16 << 10;
 
-/// Writes the log of one container.
+/// Writes the log of one container: cuts output into lines and encodes them; where they go is the sink's business.
 pub(crate) struct LogWriter {
-    path: PathBuf,
-    file: File,
-    size: u64,
-    max_size: u64,
-    max_files: u32,
+    sink: Sink,
     attrs: String,
     partial: [Vec<u8>; 2],
     out: Vec<u8>,
     clock: Clock,
+}
+
+/// Where encoded lines go.
+enum Sink {
+    /// To the file at once: a slow disk holds the container back.
+    Direct(RotatingFile),
+    /// By way of a ring: what finds no room in it is lost.
+    Ring(Ring),
 }
 
 impl LogWriter {
@@ -27,18 +31,18 @@ impl LogWriter {
         if config.driver == LogDriver::None || config.path.as_os_str().is_empty() {
             return Ok(None);
         }
-        let file = append_to(&config.path)?;
+        let file = RotatingFile::open(config)?;
         let attrs = if config.attrs.is_empty() {
             String::new()
         } else {
             format!("\"attrs\":{},", serde_json::to_string(&config.attrs)?)
         };
+        let sink = match config.ring_bytes {
+            0 => Sink::Direct(file),
+            room => Sink::Ring(Ring::start(file, room)?),
+        };
         Ok(Some(Self {
-            path: config.path.clone(),
-            size: file.metadata()?.len(),
-            file,
-            max_size: config.max_size_bytes,
-            max_files: config.max_files.max(1),
+            sink,
             attrs,
             partial: [Vec::new(), Vec::new()],
             out: Vec::new(),
@@ -84,8 +88,15 @@ impl LogWriter {
         self.flush()
     }
 
+    /// Waits until everything has reached the files; to be called when both streams have ended.
+    pub(crate) fn settle(&mut self) -> io::Result<()> {
+        match &mut self.sink {
+            Sink::Direct(_) => Ok(()),
+            Sink::Ring(ring) => ring.settle(),
+        }
+    }
+
     fn line(&mut self, stream: StdStream, text: &[u8], time: &str) -> io::Result<()> {
-        let start = self.out.len();
         self.out.extend_from_slice(b"{\"log\":\"");
         escape(text, &mut self.out);
         let name = match stream {
@@ -95,50 +106,24 @@ impl LogWriter {
         for part in ["\",\"stream\":\"", name, "\",", &self.attrs, "\"time\":\"", time, "\"}\n"] {
             self.out.extend_from_slice(part.as_bytes());
         }
-        if self.max_size > 0 && self.size + self.out.len() as u64 > self.max_size && self.size + start as u64 > 0 {
-            let last = self.out.split_off(start);
-            self.flush()?;
-            self.rotate()?;
-            self.out = last;
-        }
         if self.out.len() > 64 << 10 { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.out.is_empty() {
-            self.file.write_all(&self.out)?;
-            self.size += self.out.len() as u64;
-            self.out.clear();
-            self.out.shrink_to(16 << 10);
+        if self.out.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        if self.max_files == 1 {
-            self.file.set_len(0)?;
-        } else {
-            for number in (1..self.max_files - 1).rev() {
-                let _ = std::fs::rename(rotated(&self.path, number), rotated(&self.path, number + 1));
+        let result = match &mut self.sink {
+            Sink::Direct(file) => file.put(&self.out),
+            Sink::Ring(ring) => {
+                ring.offer(&self.out);
+                Ok(())
             }
-            std::fs::rename(&self.path, rotated(&self.path, 1))?;
-            self.file = append_to(&self.path)?;
-        }
-        self.size = 0;
-        Ok(())
+        };
+        self.out.clear();
+        self.out.shrink_to(16 << 10);
+        result
     }
-}
-
-/// Name of the n-th older file.
-pub(super) fn rotated(path: &Path, number: u32) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{number}"));
-    name.into()
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// JSON string escapes, as Go writes them; bytes that are no UTF-8 become the replacement character.
@@ -212,10 +197,10 @@ pub(super) fn calendar(seconds: i64) -> String {
 mod tests {
     use super::*;
 
-    fn config(name: &str, max_size_bytes: u64, max_files: u32) -> LogConfig {
+    fn config(name: &str) -> LogConfig {
         let dir = std::env::temp_dir().join(format!("shoal-log-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        LogConfig { path: dir.join("c-json.log"), max_size_bytes, max_files, ..LogConfig::default() }
+        LogConfig { path: dir.join("c-json.log"), ..LogConfig::default() }
     }
 
     #[test]
@@ -233,7 +218,7 @@ mod tests {
 
     #[test]
     fn lines_parts_and_escapes() {
-        let config = config("lines", 0, 1);
+        let config = config("lines");
         let mut log = LogWriter::open(&config).unwrap().unwrap();
         log.write(StdStream::Stdout, b"one\ntw").unwrap();
         log.write(StdStream::Stderr, b"\x01<\xff\"\n").unwrap();
@@ -246,21 +231,6 @@ mod tests {
         assert_eq!(logs[..3], ["one\n", "\u{1}<\u{fffd}\"\n", "two\n"]);
         assert_eq!((logs[3].len(), logs[4]), (LINE_MAX, "x"));
         assert!(text.contains("\\u0001\\u003c\\ufffd"));
-        std::fs::remove_dir_all(config.path.parent().unwrap()).unwrap();
-    }
-
-    #[test]
-    fn rotation_keeps_so_many() {
-        let config = config("rotate", 200, 3);
-        let mut log = LogWriter::open(&config).unwrap().unwrap();
-        for number in 0..40 {
-            log.write(StdStream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
-        }
-        for number in [1, 2] {
-            assert!(std::fs::metadata(rotated(&config.path, number)).unwrap().len() <= 200);
-        }
-        assert!(!rotated(&config.path, 3).exists());
-        assert!(std::fs::read_to_string(&config.path).unwrap().contains("line 39"));
         std::fs::remove_dir_all(config.path.parent().unwrap()).unwrap();
     }
 }
