@@ -2,8 +2,10 @@
 //!
 //! A small encoder, because no crate without C code knows NAT. The oracle of its tests is `nft list ruleset`.
 mod encode;
+mod gates;
 mod table;
 
+pub use gates::Gate;
 pub use table::{Base, Chain, ChainKind, Family, Hook, Match, PortKey, PortMap, Rule, Table, Verdict, ct_state};
 
 use crate::netlink::message::{Message, messages};

@@ -11,6 +11,24 @@ fn printed(ns: &NetNs, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&out.stdout).lines().map(str::trim).collect::<Vec<_>>().join("\n")
 }
 
+/// Only chains at the forward hook that drop what they do not know are gates, whoever made them.
+#[test]
+fn others_that_drop_forwarded_packets_are_found() {
+    let ns = NetNs::anonymous().unwrap();
+    let nft = Nft::open_in(&ns).unwrap();
+    assert_eq!(nft.forward_gates().unwrap(), []);
+    for line in [
+        "table inet fw { chain through { type filter hook forward priority 0; policy drop; }; \
+         chain in { type filter hook input priority 0; policy drop; }; chain free { }; }",
+        "table ip filter { chain FORWARD { type filter hook forward priority 0; policy drop; }; }",
+        "table ip6 filter { chain FORWARD { type filter hook forward priority 0; policy accept; }; }",
+    ] {
+        printed(&ns, &[line]);
+    }
+    let gate = |family, table: &str, chain: &str| Gate { family, table: table.into(), chain: chain.into() };
+    assert_eq!(nft.forward_gates().unwrap(), [gate("inet", "fw", "through"), gate("ip", "filter", "FORWARD")]);
+}
+
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }

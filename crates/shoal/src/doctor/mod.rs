@@ -2,6 +2,7 @@
 //!
 //! Looking changes nothing: devices are tried out in a namespace of their own that goes away with the question.
 mod clock;
+mod firewall;
 mod kernel_features;
 mod links;
 mod ports;
@@ -42,6 +43,7 @@ pub fn examine(subject: &Subject) -> Vec<Finding> {
     findings.extend(resources::limits());
     findings.extend(ports::examine(subject));
     findings.extend(links::examine(&subject.peers));
+    findings.extend(firewall::examine());
     findings.push(clock::examine());
     findings
 }
