@@ -167,6 +167,7 @@ impl Owner {
         self.publish(container, &info, reserved);
         let done = plugged
             .and_then(|()| self.keep(container, info.clone()))
+            .and_then(|()| if n.spec.name == GWBRIDGE { Ok(()) } else { self.settle_way_out(container) })
             .and_then(|()| self.route(container))
             .and_then(|()| self.guard_exits(container))
             .and_then(|()| self.apply_firewall())
@@ -203,6 +204,7 @@ impl Owner {
         let spec = self.sandbox(container)?.spec.clone();
         let done = settle_interface(&ns, &spec, &info.interface)
             .and_then(|()| self.keep(container, info.clone()))
+            .and_then(|()| self.settle_way_out(container))
             .and_then(|()| self.route(container))
             .and_then(|()| self.serve_names(container));
         self.or_undo(container, info, done)
@@ -324,7 +326,7 @@ impl Owner {
         let done = plugged
             .and_then(|()| self.keep(container, info.clone()))
             .and_then(|()| self.reapply())
-            .and_then(|()| self.give_way_out(container, &info))
+            .and_then(|()| self.settle_way_out(container))
             .and_then(|()| self.guard_exits(container))
             .and_then(|()| self.serve_names(container));
         self.or_undo(container, info, done)
@@ -336,13 +338,18 @@ impl Owner {
         Ok(self.swarm_mut()?.road.attach_port(&port)?)
     }
 
-    /// The leg on docker_gwbridge that every container of a network with a way out has.
-    fn give_way_out(&mut self, container: &str, info: &EndpointInfo) -> Result<(), NetworkError> {
-        let has = self.sandbox(container)?.endpoints.iter().any(|e| e.network_name == GWBRIDGE);
-        if info.internal || has {
-            return Ok(());
+    /// The leg on docker_gwbridge: for containers of overlays with a way out that have none of their own by a bridge.
+    /// One that carries published ports stays.
+    fn settle_way_out(&mut self, container: &str) -> Result<(), NetworkError> {
+        let all = &self.sandbox(container)?.endpoints;
+        let leg = all.iter().find(|e| e.network_name == GWBRIDGE).cloned();
+        let own = all.iter().any(|e| e.vni == 0 && e.network_name != GWBRIDGE && e.gateways.iter().any(IpAddr::is_ipv4));
+        let needed = !own && all.iter().any(|e| e.vni != 0 && !e.internal);
+        match leg {
+            None if needed => self.connect_gwbridge(container, &[]).map(|_| ()),
+            Some(leg) if !needed && leg.ports.is_empty() => self.take_away(container, &leg),
+            _ => Ok(()),
         }
-        self.connect_gwbridge(container, &[]).map(|_| ())
     }
 
     pub(crate) fn disconnect(&mut self, container: &str, network: &str) -> Result<(), NetworkError> {
@@ -355,13 +362,7 @@ impl Owner {
         };
         self.take_away(container, &info)?;
         tracing::info!(container, network = info.network_name, "detached");
-        let rest = &self.sandbox(container)?.endpoints;
-        let needs_way_out = rest.iter().any(|e| e.vni != 0 && !e.internal);
-        let way_out = rest.iter().find(|e| e.network_name == GWBRIDGE && e.ports.is_empty()).cloned();
-        match way_out {
-            Some(leg) if info.vni != 0 && !needs_way_out => self.take_away(container, &leg),
-            _ => Ok(()),
-        }
+        self.settle_way_out(container)
     }
 
     /// Takes an attachment away, as far as it is there; tells the first failure.
