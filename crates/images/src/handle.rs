@@ -205,6 +205,12 @@ impl Images {
         registry::distribution(&settings, reference.or_latest(), credentials).await
     }
 
+    /// Asks an index for images (`docker search`).
+    pub async fn search(&self, term: &str, limit: u32) -> R<Vec<registry::search::Found>> {
+        let settings = self.store.registries();
+        registry::search::search(&settings, term, limit).await
+    }
+
     /// Asks a registry whether it takes these credentials (`docker login`).
     pub async fn login(&self, registry: &str, credentials: Credentials) -> R<()> {
         let settings = self.store.registries();

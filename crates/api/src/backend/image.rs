@@ -2,7 +2,6 @@
 use super::{Answer, BodyStream, ByteStream, ProgressStream, volume::PruneQuery};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use wire::Refusal;
 use wire::engine::image::*;
 
 /// `GET /images/json`.
@@ -81,9 +80,7 @@ pub trait Images: Send + Sync + 'static {
     /// Tries credentials.
     async fn authenticate(&self, auth: AuthConfig) -> Answer<AuthStatus>;
     /// Search of a registry.
-    async fn search(&self, _term: &str, _limit: Option<u32>) -> Answer<Vec<ImageSearchResult>> {
-        Err(Refusal::unimplemented("searching a registry is not supported: give the image's full name"))
-    }
+    async fn search(&self, term: &str, limit: u32) -> Answer<Vec<ImageSearchResult>>;
     /// Builds an image from a context (a tar archive).
     async fn build(&self, query: BuildQuery, context: BodyStream) -> Answer<ProgressStream>;
 }

@@ -193,7 +193,11 @@ async fn prune(State(app): Here, p: Params) -> Reply {
 
 async fn search(State(app): Here, p: Params) -> Reply {
     let filters = p.filters(&["is-automated", "is-official", "stars"])?;
-    let mut found = app.images.search(p.text("term"), p.number("limit")?).await?;
+    let limit: u32 = p.number("limit")?.unwrap_or(25);
+    if !(1..=100).contains(&limit) {
+        return Err(Refusal::invalid(format!("limit {limit} is outside the range of [1, 100]")).into());
+    }
+    let mut found = app.images.search(p.text("term"), limit).await?;
     let official = filters.flag("is-official")?;
     let mut stars = 0;
     for s in filters.get("stars") {

@@ -450,6 +450,9 @@ impl Images for Fake {
             ..Default::default()
         })
     }
+    async fn search(&self, term: &str, _limit: u32) -> Answer<Vec<ImageSearchResult>> {
+        Ok(vec![ImageSearchResult { name: term.into(), ..Default::default() }])
+    }
     async fn history(&self, _name: &str) -> Answer<Vec<ImageHistory>> {
         Ok(vec![])
     }

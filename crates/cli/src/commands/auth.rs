@@ -132,24 +132,6 @@ pub(crate) fn header_for(ctx: &Ctx, image: &str) -> Option<String> {
     ctx.config.auth_header(image)
 }
 
-/// Search Docker Hub for images.
-#[derive(Args)]
-#[command(disable_help_flag = true)]
-pub(crate) struct Search {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    words: Vec<String>,
-}
-
-impl Search {
-    pub(crate) async fn run(self, _: &Ctx) -> Done {
-        anyhow::bail!(
-            "search is not supported: this engine asks registries for images by name only; look for {} at \
-             https://hub.docker.com/search",
-            self.words.first().map_or("the image", String::as_str)
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

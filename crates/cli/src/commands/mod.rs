@@ -205,7 +205,7 @@ verbs! {
     /// Save one or more images to a tar archive (streamed to STDOUT by default)
     Save => image::save::Save,
     /// Search Docker Hub for images
-    Search => auth::Search,
+    Search => image::search::Search,
     /// Start one or more stopped containers
     Start => container::start::Start,
     /// Display a live stream of container(s) resource usage statistics

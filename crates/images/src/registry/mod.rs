@@ -2,6 +2,7 @@
 pub(crate) mod progress;
 pub(crate) mod pull;
 pub(crate) mod push;
+pub(crate) mod search;
 pub(crate) mod settings;
 
 pub use settings::RegistrySettings;
@@ -183,7 +184,7 @@ impl Registry {
                     return ImageError::Unauthorized(words.into());
                 }
                 let url = e.url().map(ToString::to_string).unwrap_or_default();
-                ImageError::Registry(format!("Get {url:?}: {}", root_cause(&e)))
+                ImageError::Registry(format!("Get {url:?}: {}", unreached(&e)))
             }
             OciDistributionError::DigestError(e) => ImageError::Registry(format!("manifest verification failed: {e}")),
             other => ImageError::Registry(root_cause(&other)),
@@ -202,6 +203,27 @@ fn root_cause(error: &dyn Error) -> String {
         at = source;
     }
     at.to_string()
+}
+
+/// Why a registry was not reached, in the words that clients look for.
+fn unreached(error: &reqwest::Error) -> String {
+    let words = root_cause(error);
+    let host = error.url().and_then(|u| u.host_str()).unwrap_or_default();
+    let port = error.url().and_then(|u| u.port_or_known_default()).unwrap_or(443);
+    if error.is_timeout() {
+        return "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"
+            .into();
+    }
+    match words.strip_prefix("failed to lookup address information: ") {
+        Some("Name or service not known") => format!("dial tcp: lookup {host}: no such host"),
+        Some(why) => format!("dial tcp: lookup {host}: {}", why.to_lowercase()),
+        None if words.starts_with("Connection refused") => format!("dial tcp {host}:{port}: connect: connection refused"),
+        None if words.starts_with("No route to host") => format!("dial tcp {host}:{port}: connect: no route to host"),
+        None if words.starts_with("Network is unreachable") => {
+            format!("dial tcp {host}:{port}: connect: network is unreachable")
+        }
+        None => words,
+    }
 }
 
 /// What kind of manifest these bytes are.

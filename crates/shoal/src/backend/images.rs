@@ -192,6 +192,18 @@ impl Images for Backend {
         .await
     }
 
+    async fn search(&self, term: &str, limit: u32) -> Answer<Vec<ImageSearchResult>> {
+        let found = self.0.images.search(term, limit).await.map_err(refuse_image)?;
+        let one = |f: images::Found| ImageSearchResult {
+            name: f.name,
+            description: f.description,
+            star_count: f.star_count,
+            is_official: f.is_official,
+            is_automated: f.is_automated,
+        };
+        Ok(found.into_iter().map(one).collect())
+    }
+
     async fn distribution(&self, name: &str, auth: Option<AuthConfig>) -> Answer<DistributionInspect> {
         let info = self.0.images.distribution(parse(name)?, credentials(auth)).await.map_err(refuse_image)?;
         let platform = |p: Platform| OciPlatform {
