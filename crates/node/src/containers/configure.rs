@@ -257,10 +257,29 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
     if !hostname.is_empty() && (hostname.len() > 63 || hostname.contains(|c: char| c.is_whitespace() || c == '/')) {
         return Err(Refusal::invalid(format!("invalid hostname format: {hostname}")));
     }
-    if host.network_mode.starts_with("container:") && !hostname.is_empty() {
-        return Err(Refusal::invalid("conflicting options: hostname and the network mode"));
+    check_shared_network(body)
+}
+
+/// Who uses another container's network has no names, addresses and ports of its own.
+fn check_shared_network(body: &ContainerCreateBody) -> Result<(), Refusal> {
+    let (config, host) = (&body.config, &body.host_config);
+    if !host.network_mode.starts_with("container:") {
+        return Ok(());
     }
-    Ok(())
+    let any = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|l| !l.is_empty());
+    let published = host.publish_all_ports || host.port_bindings.values().flatten().any(|b| !b.is_empty());
+    let conflicts = [
+        (!config.hostname.is_empty(), "hostname and the network mode"),
+        (!host.dns.is_empty(), "dns and the network mode"),
+        (any(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
+        (!config.mac_address.is_empty(), "mac-address and the network mode"),
+        (published, "port publishing and the container type network mode"),
+        (!config.exposed_ports.is_empty(), "port exposing and the container type network mode"),
+    ];
+    match conflicts.iter().find(|(conflict, _)| *conflict) {
+        Some((_, what)) => Err(Refusal::invalid(format!("conflicting options: {what}"))),
+        None => Ok(()),
+    }
 }
 
 /// Refuses impossible limits.
@@ -396,6 +415,12 @@ mod tests {
         body.host_config.log_config.config = [("max-size".to_owned(), "1m".to_owned())].into();
         body.host_config.restart_policy.name = "sometimes".into();
         assert!(check(&body).unwrap_err().message.contains("unknown policy 'sometimes'"));
+        body.host_config.restart_policy.name.clear();
+        body.host_config.network_mode = "container:web".into();
+        check(&body).unwrap();
+        body.host_config.publish_all_ports = true;
+        let refusal = check(&body).unwrap_err();
+        assert_eq!(refusal.message, "conflicting options: port publishing and the container type network mode");
         assert!(check_name("-x").is_err() && check_name("a").is_err() && check_name("web.1").is_ok());
     }
 }
