@@ -171,6 +171,8 @@ impl Platform {
         }
         match parts[..] {
             ["linux"] => Some(Self::host()),
+            // Any pair is taken as it is; a single word must be known to be one or the other.
+            [word] if !ARCHITECTURES.contains(&normal(word).as_str()) => None,
             [arch] => Some(Self { os: "linux".into(), architecture: normal(arch), variant: String::new() }),
             [os, arch] => Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: String::new() }),
             [os, arch, variant] => {
@@ -180,6 +182,11 @@ impl Platform {
         }
     }
 }
+
+/// Go's names of architectures.
+pub const ARCHITECTURES: [&str; 12] = [
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64le", "riscv64", "s390x",
+];
 
 impl std::fmt::Display for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -320,5 +327,24 @@ pub struct PruneFilter {
 impl Default for PruneFilter {
     fn default() -> Self {
         Self { dangling_only: true, until_unix_nanos: None, labels: Vec::new(), not_labels: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_of_one_word_must_be_a_known_one() {
+        for (text, want) in [
+            ("arm64", Some("linux/arm64")),
+            ("x86_64", Some("linux/amd64")),
+            ("linux/arm/v7", Some("linux/arm/v7")),
+            ("plan9/mips", Some("plan9/mips")),
+            ("foobar", None),
+            ("linux/", None),
+        ] {
+            assert_eq!(Platform::parse(text).map(|p| p.to_string()).as_deref(), want, "{text}");
+        }
     }
 }

@@ -43,7 +43,7 @@ fn options_of_the_log_drivers_do_what_they_say() {
                       --log-opt 'tag={{.Name}}/{{.ImageName}}'";
     run("told", attributes);
     let line = lab.on(HOST, "docker logs --details --tail 1 told");
-    assert_eq!(line, "APP_A=b,tag=told/shoal/greeter,tier=front 500");
+    assert_eq!(line, "APP_A=b,tag=told%2Fshoal%2Fgreeter,tier=front 500");
     assert_eq!(lab.on(HOST, "docker logs --tail 1 told"), "500");
 
     // The local driver has no path that others may read.

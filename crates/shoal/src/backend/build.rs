@@ -56,7 +56,7 @@ pub(super) fn request(query: BuildQuery) -> Result<BuildRequest, Refusal> {
         "" => None,
         text => {
             let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
-            let known = Platform::parse(text).filter(|p| p.os == "linux" && is_architecture(&p.architecture));
+            let known = Platform::parse(text).filter(|p| p.os == "linux" && images::ARCHITECTURES.contains(&p.architecture.as_str()));
             Some(known.ok_or_else(unknown)?)
         }
     };
@@ -97,13 +97,6 @@ fn check_remote(remote: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::invalid(format!("remote context {remote:?} is not supported: send the context with the request")))
-}
-
-/// Go's names of processors that run Linux.
-fn is_architecture(name: &str) -> bool {
-    const KNOWN: &[&str] =
-        &["386", "amd64", "arm", "arm64", "loong64", "mips64le", "mips64", "ppc64le", "riscv64", "s390x"];
-    KNOWN.contains(&name)
 }
 
 fn tag(text: &str) -> Result<images::Reference, Refusal> {
