@@ -26,6 +26,6 @@ pub use error::{ErrorKind, ImageError};
 pub use handle::Images;
 pub use layer::Limits;
 pub use reference::{AnyReference, Reference, ReferenceError};
-pub use registry::search::Found;
 pub use registry::RegistrySettings;
+pub use registry::search::Found;
 pub use types::*;

@@ -73,7 +73,9 @@ fn a_service_has_its_own_log_options() {
     let options = "--log-driver json-file --log-opt max-size=1m --log-opt 'tag={{.Name}}' --log-opt env=COLOUR";
     lab.on(
         HOST,
-        &format!("docker service create -d --name talker -e COLOUR=red {options} {IMAGE} sh -c 'echo hello; sleep 1000'"),
+        &format!(
+            "docker service create -d --name talker -e COLOUR=red {options} {IMAGE} sh -c 'echo hello; sleep 1000'"
+        ),
     );
     lab.replicas("talker", "1/1", SOON);
     let container = lab.container(HOST, "talker").expect("it runs");

@@ -161,9 +161,9 @@ impl Registry {
             OciDistributionError::ServerError { code: 401, .. } if self.anonymous => {
                 ImageError::Unauthorized("no basic auth credentials".into())
             }
-            OciDistributionError::ServerError { code: 401, message, .. } => {
-                ImageError::Unauthorized(or_words(message, "unauthorized: authentication required"))
-            }
+            OciDistributionError::ServerError { code: 401, message, .. } => ImageError::Unauthorized(
+                first_error(&message).unwrap_or_else(|| or_words(message, "unauthorized: authentication required")),
+            ),
             OciDistributionError::ServerError { code: 403, .. } => {
                 ImageError::PushDenied("denied: requested access to the resource is denied".into())
             }
@@ -192,6 +192,14 @@ impl Registry {
     }
 }
 
+/// The first error of a registry's body, as Docker prints it: `unauthorized: authentication required`.
+fn first_error(body: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    let error = body.get("errors")?.get(0)?;
+    let code = error.get("code")?.as_str()?.to_lowercase();
+    Some(format!("{code}: {}", error.get("message")?.as_str()?))
+}
+
 fn or_words(said: String, otherwise: &str) -> String {
     if said.trim().is_empty() { otherwise.to_owned() } else { said.trim().to_owned() }
 }
@@ -217,7 +225,9 @@ fn unreached(error: &reqwest::Error) -> String {
     match words.strip_prefix("failed to lookup address information: ") {
         Some("Name or service not known") => format!("dial tcp: lookup {host}: no such host"),
         Some(why) => format!("dial tcp: lookup {host}: {}", why.to_lowercase()),
-        None if words.starts_with("Connection refused") => format!("dial tcp {host}:{port}: connect: connection refused"),
+        None if words.starts_with("Connection refused") => {
+            format!("dial tcp {host}:{port}: connect: connection refused")
+        }
         None if words.starts_with("No route to host") => format!("dial tcp {host}:{port}: connect: no route to host"),
         None if words.starts_with("Network is unreachable") => {
             format!("dial tcp {host}:{port}: connect: network is unreachable")

@@ -42,8 +42,8 @@ pub(crate) async fn search(settings: &RegistrySettings, term: &str, limit: u32) 
         Some((host, word)) if host.contains(['.', ':']) || host == "localhost" => (host, word),
         _ => (HUB, term),
     };
-    let clear = host != HUB
-        && settings.endpoints(host).await.iter().any(|e| matches!(e.protocol, ClientProtocol::Http));
+    let clear =
+        host != HUB && settings.endpoints(host).await.iter().any(|e| matches!(e.protocol, ClientProtocol::Http));
     let scheme = if clear { "http" } else { "https" };
     let url = format!("{scheme}://{host}/v1/search?q={}&n={limit}", encoded(word));
     let mut body = Vec::new();

@@ -1,5 +1,5 @@
 //! Chains of others that drop what they do not know: a packet must please every chain of a hook, not only ours.
-use super::{Family, NftError, Nft, SUBSYSTEM, error};
+use super::{Family, Nft, NftError, SUBSYSTEM, error};
 use crate::netlink::message::{Message, attributes};
 use crate::netlink::socket::DUMP;
 
@@ -50,9 +50,8 @@ fn gate(body: &[u8]) -> Option<Gate> {
         10 => "ip6",
         _ => return None,
     };
-    let attribute = |list: &[u8], wanted: u16| {
-        attributes(list).find(|(kind, _)| *kind == wanted).map(|(_, value)| value.to_vec())
-    };
+    let attribute =
+        |list: &[u8], wanted: u16| attributes(list).find(|(kind, _)| *kind == wanted).map(|(_, value)| value.to_vec());
     let list = body.get(4..)?;
     let number = |bytes: Vec<u8>| bytes.try_into().ok().map(u32::from_be_bytes);
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).ok().map(|t| t.trim_end_matches('\0').to_owned());

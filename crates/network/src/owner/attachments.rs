@@ -343,7 +343,8 @@ impl Owner {
     fn settle_way_out(&mut self, container: &str) -> Result<(), NetworkError> {
         let all = &self.sandbox(container)?.endpoints;
         let leg = all.iter().find(|e| e.network_name == GWBRIDGE).cloned();
-        let own = all.iter().any(|e| e.vni == 0 && e.network_name != GWBRIDGE && e.gateways.iter().any(IpAddr::is_ipv4));
+        let own =
+            all.iter().any(|e| e.vni == 0 && e.network_name != GWBRIDGE && e.gateways.iter().any(IpAddr::is_ipv4));
         let needed = !own && all.iter().any(|e| e.vni != 0 && !e.internal);
         match leg {
             None if needed => self.connect_gwbridge(container, &[]).map(|_| ()),

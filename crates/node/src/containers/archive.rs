@@ -42,7 +42,9 @@ impl Containers {
     ) -> Result<(), Refusal> {
         let c = self.find(id)?;
         match Self::mounted(&c, path) {
-            Some((tree, below, _)) => Images::copy_out_of(tree, &c.id, &below, out).await.map_err(refuse_path(id, path)),
+            Some((tree, below, _)) => {
+                Images::copy_out_of(tree, &c.id, &below, out).await.map_err(refuse_path(id, path))
+            }
             None => self.inner.base.images.copy_out(&c.id, path, out).await.map_err(refuse_path(id, path)),
         }
     }

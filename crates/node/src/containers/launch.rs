@@ -1,10 +1,7 @@
 //! From a container's record to what the runtime needs. Almost pure: only `container:` namespaces are looked up.
 use super::record::Record;
 use super::{Containers, signals};
-use runtime::{
-    BlkioRate, Device, Launch, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit,
-    User,
-};
+use runtime::{BlkioRate, Device, Launch, MountKind, MountPoint, NamespaceMode, Resources, Seccomp, Ulimit, User};
 use std::path::{Path, PathBuf};
 use wire::Refusal;
 use wire::engine::container::{HostConfig, ThrottleDevice};

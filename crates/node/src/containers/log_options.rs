@@ -292,9 +292,13 @@ mod tests {
 
     #[test]
     fn sizes_have_each_options_own_units() {
-        for (text, base, want) in
-            [("10m", 1000, 10_000_000), ("10M", 1024, 10 << 20), ("1.5kb", 1000, 1500), ("2 GiB", 1000, 2_000_000_000), ("7", 1000, 7)]
-        {
+        for (text, base, want) in [
+            ("10m", 1000, 10_000_000),
+            ("10M", 1024, 10 << 20),
+            ("1.5kb", 1000, 1500),
+            ("2 GiB", 1000, 2_000_000_000),
+            ("7", 1000, 7),
+        ] {
             assert_eq!(size(text, base).unwrap(), want, "{text}");
         }
         for text in ["", "m", "1x", "1ib", "1.2.3k"] {
@@ -314,9 +318,8 @@ mod tests {
     fn lines_carry_labels_environment_and_tag() {
         let mut r = Record { id: "0123456789abcdef".into(), name: "web".into(), ..Record::default() };
         r.config.image = "shop/web:1".into();
-        r.config.labels = [("tier", "front"), ("com.x.a", "1"), ("other", "2")]
-            .map(|(k, v)| (k.to_owned(), v.to_owned()))
-            .into();
+        r.config.labels =
+            [("tier", "front"), ("com.x.a", "1"), ("other", "2")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
         r.config.env = Some(["OS=ours", "PATH=/bin", "APP_A=b=c"].map(str::to_owned).to_vec());
         let o = parse(&wish(
             "json-file",

@@ -131,7 +131,10 @@ pub(super) struct Mark {
 impl Mark {
     pub(super) fn of(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
-        Ok(Self { inode: meta.ino(), changed: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()) })
+        Ok(Self {
+            inode: meta.ino(),
+            changed: i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec()),
+        })
     }
 
     pub(super) fn same_inode(self, other: Self) -> bool {
@@ -154,8 +157,7 @@ fn pack(from: &Path, to: &Path) -> io::Result<()> {
     let temporary = with_suffix(to, ".tmp");
     let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
     let result = (|| {
-        let mut encoder =
-            GzBuilder::new().comment(Mark::of(&plain)?.to_text()).write(target, Compression::default());
+        let mut encoder = GzBuilder::new().comment(Mark::of(&plain)?.to_text()).write(target, Compression::default());
         io::copy(&mut plain, &mut encoder)?;
         encoder.finish()?;
         std::fs::rename(&temporary, to)

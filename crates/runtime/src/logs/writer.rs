@@ -41,13 +41,7 @@ impl LogWriter {
             0 => Sink::Direct(file),
             room => Sink::Ring(Ring::start(file, room)?),
         };
-        Ok(Some(Self {
-            sink,
-            attrs,
-            partial: [Vec::new(), Vec::new()],
-            out: Vec::new(),
-            clock: Clock::default(),
-        }))
+        Ok(Some(Self { sink, attrs, partial: [Vec::new(), Vec::new()], out: Vec::new(), clock: Clock::default() }))
     }
 
     /// Takes what was read from the container.

@@ -56,7 +56,8 @@ pub(super) fn request(query: BuildQuery) -> Result<BuildRequest, Refusal> {
         "" => None,
         text => {
             let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
-            let known = Platform::parse(text).filter(|p| p.os == "linux" && images::ARCHITECTURES.contains(&p.architecture.as_str()));
+            let known = Platform::parse(text)
+                .filter(|p| p.os == "linux" && images::ARCHITECTURES.contains(&p.architecture.as_str()));
             Some(known.ok_or_else(unknown)?)
         }
     };

@@ -205,7 +205,7 @@ impl Images for Backend {
     }
 
     async fn distribution(&self, name: &str, auth: Option<AuthConfig>) -> Answer<DistributionInspect> {
-        let info = self.0.images.distribution(parse(name)?, credentials(auth)).await.map_err(refuse_image)?;
+        let info = self.0.images.distribution(parse(name)?, credentials(auth)).await.map_err(refuse_registry)?;
         let platform = |p: Platform| OciPlatform {
             architecture: p.architecture,
             os: p.os,
@@ -299,6 +299,15 @@ pub(crate) fn pull_credentials(header: &str) -> Credentials {
     credentials(decode_base64(header).and_then(|json| lenient::from_slice(&json).ok()))
 }
 
+/// A registry's no to somebody it does not know is dockerd's 500: at a 401 clients ask for a password, also those that
+/// nobody types to.
+fn refuse_registry(e: ImageError) -> Refusal {
+    match refuse_image(e) {
+        r if r.kind == wire::RefusalKind::Unauthorized => Refusal::internal(r.message),
+        r => r,
+    }
+}
+
 /// Runs something that reports progress. What fails before its first line is refused as a whole.
 async fn progress<F, Fut>(work: F) -> Answer<ProgressStream>
 where
@@ -319,7 +328,7 @@ where
             }
             return match end {
                 Ok(more) => Ok(stream::iter(rest.into_iter().chain(more)).boxed()),
-                Err(e) if rest.is_empty() => Err(refuse_image(e)),
+                Err(e) if rest.is_empty() => Err(refuse_registry(e)),
                 Err(e) => Ok(stream::iter(rest.into_iter().chain([Progress::failure(e.to_string())])).boxed()),
             };
         }
@@ -327,7 +336,7 @@ where
     if first.is_none() {
         return match work.await.map_err(|e| Refusal::internal(e.to_string()))? {
             Ok(more) => Ok(stream::iter(more).boxed()),
-            Err(e) => Err(refuse_image(e)),
+            Err(e) => Err(refuse_registry(e)),
         };
     }
     tokio::spawn(async move {
