@@ -424,3 +424,27 @@ async fn the_time_goes_on_when_the_next_leaders_clock_is_minutes_behind() {
     assert!(again.now() >= last);
     again.shutdown().await;
 }
+
+/// Few transactions, but large ones: the file does not grow with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_changes_leave_the_file_small_too() {
+    const CHANGE_BYTES: usize = 4 << 20;
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let store = open_with(dir.path(), 1, "a", &Arc::default(), 10_000).await;
+    store.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&store, Duration::from_secs(5)).await);
+    write(&store, 0).await.unwrap();
+    for n in 0..60u8 {
+        let done = store.update(|tables| {
+            let mut config = (**tables.config(&config_id(0)).unwrap()).clone();
+            config.spec.labels.insert("n".into(), "x".repeat(CHANGE_BYTES + usize::from(n)));
+            Ok::<_, std::convert::Infallible>((vec![model::StoreAction::Update(config.into())], ()))
+        });
+        done.await.unwrap();
+    }
+    eventually("the log is cut", Duration::from_secs(20), || store.raft().log_entries() < 40).await;
+    let size = std::fs::metadata(dir.path().join("a.redb")).unwrap().len();
+    println!("60 changes of {CHANGE_BYTES} bytes: a file of {size} bytes, {} entries", store.raft().log_entries());
+    assert!(size < 200 << 20, "the file grew to {size} bytes");
+    store.shutdown().await;
+}

@@ -254,10 +254,10 @@ fn holdings(lab: &TestLab) -> [usize; 4] {
     ]
 }
 
-/// Services with networks, ports and secrets come and go, `SHOAL_ROUNDS` times ten (twenty by default).
+/// Services with networks, ports and secrets come and go, `SHOAL_ROUNDS` times three (six by default).
 #[test]
 fn what_came_and_went_leaves_the_machine_as_it_was() {
-    const AT_ONCE: usize = 10;
+    const AT_ONCE: usize = 3;
     /// Connections of clients come and go.
     const FILES_MORE_MAX: usize = 10;
     let rounds: usize = std::env::var("SHOAL_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2);

@@ -13,11 +13,16 @@ use std::ops::{Bound, RangeBounds};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// The newest entries are kept in memory, because they are read again at once: for applying and for sending.
 const TAIL_ENTRIES: usize = 512;
+/// Pages of the file that are kept in memory.
+const CACHE_BYTES: usize = 32 << 20;
+/// A log that has grown by so much, and by twice the last snapshot, is due to be cut, however few its entries are.
+const LOG_BYTES_MAX: u64 = 32 << 20;
 
 /// Why the file did not do as told.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +58,9 @@ pub struct Database {
     db: Arc<parking_lot::RwLock<Option<redb::Database>>>,
     key: DataKey,
     tail: Arc<parking_lot::Mutex<BTreeMap<u64, Entry<Types>>>>,
+    /// Bytes of log since the last snapshot, and of that.
+    grown: Arc<AtomicU64>,
+    snapshot_bytes: Arc<AtomicU64>,
 }
 
 impl Database {
@@ -62,7 +70,7 @@ impl Database {
         let opened = tokio::task::spawn_blocking(move || -> Result<redb::Database, redb::Error> {
             // The authority's key is in there. An empty file is a new database to redb.
             std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&at)?;
-            let db = redb::Database::create(&at)?;
+            let db = redb::Database::builder().set_cache_size(CACHE_BYTES).create(&at)?;
             let tx = db.begin_write()?;
             tx.open_table(LOG)?;
             tx.open_table(STATE)?;
@@ -75,7 +83,13 @@ impl Database {
             Ok(Err(e)) => return Err(OpenError::File { path, why: e.to_string() }),
             Err(e) => return Err(OpenError::File { path, why: panic_text(e) }),
         };
-        Ok(Self { db: Arc::new(Some(db).into()), key, tail: Arc::default() })
+        Ok(Self {
+            db: Arc::new(Some(db).into()),
+            key,
+            tail: Arc::default(),
+            grown: Arc::default(),
+            snapshot_bytes: Arc::default(),
+        })
     }
 
     /// Closes the file once what is under way has ended, whoever else still holds a handle.
@@ -151,6 +165,7 @@ impl Database {
     pub async fn save_snapshot(&self, meta: &Meta, data: Vec<u8>) -> Result<(), FileError> {
         let meta = wire::codec::to_vec(meta)?;
         let key = self.key.clone();
+        self.snapshot_bytes.store(data.len() as u64, Ordering::Relaxed);
         self.write(move |tx| {
             let mut table = tx.open_table(STATE)?;
             table.insert("snapshot.meta", key.seal(b"snapshot.meta", &meta)?.as_slice())?;
@@ -158,6 +173,16 @@ impl Database {
             Ok(())
         })
         .await
+    }
+
+    /// Whether the log has become large since this was last asked.
+    pub fn has_grown(&self) -> bool {
+        let limit = LOG_BYTES_MAX.max(2 * self.snapshot_bytes.load(Ordering::Relaxed));
+        let large = self.grown.load(Ordering::Relaxed) >= limit;
+        if large {
+            self.grown.store(0, Ordering::Relaxed);
+        }
+        large
     }
 
     /// The kept snapshot.
@@ -312,6 +337,7 @@ impl RaftLogStorage<Types> for Database {
             .collect();
         let written = match encoded {
             Ok(rows) => {
+                self.grown.fetch_add(rows.iter().map(|(_, bytes)| bytes.len() as u64).sum(), Ordering::Relaxed);
                 self.write(move |tx| {
                     let mut table = tx.open_table(LOG)?;
                     for (index, bytes) in rows {

@@ -313,17 +313,29 @@ impl Raft {
         m.last_log_index.unwrap_or(0).saturating_sub(m.purged.map_or(0, |p| p.index))
     }
 
-    /// Takes a snapshot when enough has been applied since the last.
+    /// Takes a snapshot when enough has been applied since the last: many entries, or large ones. After large ones the
+    /// whole log before the snapshot goes; else some of it is kept for those who are a little behind.
     async fn follow_snapshots(self) {
         let mut metrics = self.inner.metrics();
         let mut asked = 0;
+        let mut cut_at = None;
         while let Some(Ok(())) = self.stop.run_until_cancelled(metrics.changed()).await {
             let (applied, taken) = {
                 let m = metrics.borrow_and_update();
                 (m.last_applied.map_or(0, |l| l.index), m.snapshot.map_or(0, |l| l.index))
             };
+            if let Some(at) = cut_at.filter(|at| taken >= *at) {
+                cut_at = None;
+                if let Err(e) = self.inner.trigger().purge_log(at).await {
+                    tracing::debug!("the log is not cut: {e}");
+                }
+            }
+            let grown = self.db.has_grown();
+            if grown {
+                cut_at = Some(applied);
+            }
             let due = taken.max(asked) + self.snapshot_entries.load(Ordering::Relaxed);
-            if applied >= due {
+            if applied >= due || grown {
                 asked = applied;
                 self.snapshot().await;
             }
