@@ -142,6 +142,12 @@ impl InitOptions {
             return refuse("advertise address must be a non-zero IP address".into());
         }
         self.spec.name = "default".into();
+        crate::control::check_settings(&self.spec).map_err(InitError::Options)?;
+        if !self.spec.signing_ca_cert.is_empty() {
+            return Err(InitError::Options(Refusal::unimplemented(
+                "a root certificate of your own is not taken when a swarm begins: rotate to it afterwards with docker swarm ca --rotate --ca-cert FILE --ca-key FILE",
+            )));
+        }
         Ok(self)
     }
 }

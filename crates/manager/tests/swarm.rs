@@ -77,7 +77,7 @@ async fn only_the_right_token_joins() {
     let version = manager.control().swarm().unwrap().meta.version;
     let rotate = manager::control::Rotate { worker_token: true, ..Default::default() };
     let spec = manager.control().swarm().unwrap().spec.clone();
-    manager.control().update_swarm(version, spec.clone(), rotate).await.unwrap();
+    manager.control().update_swarm(version, spec.clone(), rotate.clone()).await.unwrap();
     assert!(tried(tokens.worker).await.is_err(), "the old token is of no use any more");
     let stale = manager.control().update_swarm(version, spec, rotate).await.unwrap_err();
     assert!(stale.message.ends_with("update out of sequence"), "{stale}");

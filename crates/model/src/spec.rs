@@ -736,6 +736,8 @@ pub struct ClusterSpec {
     pub autolock: bool,
     /// A greater number than before asks for a new root.
     pub force_rotate: u64,
+    /// PEM certificate of the root, if a person gave it. (Its key is not among the settings, which are shown.)
+    pub signing_ca_cert: String,
 }
 
 impl Default for ClusterSpec {
@@ -754,6 +756,7 @@ impl Default for ClusterSpec {
             task_log_driver: None,
             autolock: false,
             force_rotate: 0,
+            signing_ca_cert: String::new(),
         }
     }
 }

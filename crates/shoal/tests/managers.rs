@@ -509,6 +509,7 @@ fn keys_and_certificates_change_hands() {
     lab.refused(WORKER, "docker swarm unlock-key", "");
 
     // The lock.
+    let keys = |machine: &str| lab.on(machine, "cat /var/lib/shoal/swarm/keys.json");
     lab.refused(ONE, "docker swarm unlock-key", "no unlock key is set");
     let said = lab.on(ONE, "docker swarm update --autolock");
     assert!(said.contains("SWMKEY-1-"), "{said}");
@@ -518,6 +519,11 @@ fn keys_and_certificates_change_hands() {
         lab.until("its keys are locked", SOON, || match open(machine, "'PRIVATE KEY'").as_str() {
             "" => Ok(()),
             found => Err(found.to_owned()),
+        });
+        // The certificate's key is sealed first; this is what decides.
+        lab.until("the lock is shut", SOON, || match keys(machine) {
+            shut if shut.contains(r#""locked":true"#) => Ok(()),
+            open => Err(open),
         });
     }
     lab.refused(ONE, "printf %s SWMKEY-1-x | docker swarm unlock", "swarm is not locked");
@@ -536,8 +542,13 @@ fn keys_and_certificates_change_hands() {
     lab.on(TWO, &format!("echo {key} | docker swarm unlock"));
     becomes(&lab, TWO, TWO, "Ready", PATIENTLY);
     sees(&lab, TWO, &["m1 Leader", "m2 Reachable", "w1"], SOON);
+    let before = keys(TWO);
     let next = lab.on(TWO, "docker swarm unlock-key -q --rotate");
     assert_ne!(next, key);
+    lab.until("m2 has the new lock", SOON, || match keys(TWO) {
+        now if now != before => Ok(()),
+        same => Err(same),
+    });
     lab.on(ONE, "echo x | docker config create both-know -");
     lab.lab().kill(TWO).unwrap();
     lab.lab().start(TWO).unwrap();
@@ -569,6 +580,28 @@ fn keys_and_certificates_change_hands() {
             if trusted.trim() == now.trim() { Ok(()) } else { Err(trusted) }
         });
     }
+    // A root that a person gives. Its key is shown to nobody.
+    let (given, key) = cluster::ca::RootCa::generate().unwrap();
+    let (other, _) = cluster::ca::RootCa::generate().unwrap();
+    for (name, text) in [("own.crt", given.cert_pem()), ("own.key", &key), ("other.crt", other.cert_pem())] {
+        std::fs::write(lab.disk(TWO).join(name), text).unwrap();
+    }
+    let rotate =
+        |cert: &str| format!("cd /var/lib/shoal && docker swarm ca --rotate --ca-cert {cert} --ca-key own.key");
+    lab.refused(TWO, &rotate("other.crt"), "the private key is not that of the certificate");
+    let said = lab.on(TWO, &rotate("own.crt"));
+    assert!(said.contains(given.cert_pem().trim()), "{said}");
+    let now = lab.on(ONE, "docker swarm ca");
+    assert_eq!(now.trim(), given.cert_pem().trim());
+    for machine in [ONE, TWO, WORKER] {
+        lab.until("it trusts the given root alone", SOON, || {
+            let trusted = lab.on(machine, "cat /var/lib/shoal/swarm/certificates/swarm-root-ca.crt");
+            if trusted.trim() == now.trim() { Ok(()) } else { Err(trusted) }
+        });
+    }
+    let line = key.lines().nth(1).unwrap();
+    assert!(!lab.on(ONE, "docker system info --format '{{json .Swarm}}'").contains(line));
+    lab.on(ONE, "docker swarm update --task-history-limit 4");
     lab.refused(
         WORKER,
         &format!("docker swarm join --token {fresh} {address}:2377"),

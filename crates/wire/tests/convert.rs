@@ -99,7 +99,18 @@ fn swarm_settings_are_merged_not_replaced() {
     convert::cluster_spec_merge(&mut base, &rotate).unwrap();
     assert_eq!(base.force_rotate, 1);
     let rotate = lenient::from_value(json!({"CAConfig":{"SigningCACert":"x"}})).unwrap();
-    assert_eq!(convert::cluster_spec_merge(&mut base, &rotate).unwrap_err().kind, RefusalKind::Unimplemented);
+    assert_eq!(convert::cluster_spec_merge(&mut base, &rotate).unwrap_err().kind, RefusalKind::Invalid);
+    let own =
+        lenient::from_value(json!({"CAConfig":{"SigningCACert":"x","SigningCAKey":"y","ForceRotate":1}})).unwrap();
+    convert::cluster_spec_merge(&mut base, &own).unwrap();
+    // It is shown without its key, and comes back like that.
+    let shown = convert::cluster_spec_out(&base);
+    assert_eq!((shown.ca_config.signing_ca_cert.as_str(), shown.ca_config.signing_ca_key.as_str()), ("x\n", ""));
+    convert::cluster_spec_merge(&mut base, &shown).unwrap();
+    assert_eq!(base.signing_ca_cert, "x\n");
+    let fresh = lenient::from_value(json!({"CAConfig":{"ForceRotate":2}})).unwrap();
+    convert::cluster_spec_merge(&mut base, &fresh).unwrap();
+    assert_eq!(base.signing_ca_cert, "");
 }
 
 /// What a client is shown and sends back must be the same spec, or every `service scale` would replace all tasks.

@@ -26,7 +26,7 @@ pub struct SwarmView {
 }
 
 /// What `POST /swarm/update` also rotates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rotate {
     /// The workers' join token.
     pub worker_token: bool,
@@ -34,6 +34,8 @@ pub struct Rotate {
     pub manager_token: bool,
     /// The key that unlocks managers.
     pub unlock_key: bool,
+    /// PEM key of the root certificate that the settings give.
+    pub root_key: Option<String>,
 }
 
 /// `POST /swarm/restore`.

@@ -76,6 +76,7 @@ async fn update(State(app): Here, p: Params, request: Request) -> Reply {
         worker_token: p.flag("rotateWorkerToken"),
         manager_token: p.flag("rotateManagerToken"),
         unlock_key: p.flag("rotateManagerUnlockKey"),
+        root_key: Some(wish.ca_config.signing_ca_key.clone()).filter(|key| !key.trim().is_empty()),
     };
     let mut spec = app.swarm.inspect().await?.cluster.spec.clone();
     convert::cluster_spec_merge(&mut spec, &wish)?;

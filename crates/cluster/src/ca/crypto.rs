@@ -1,8 +1,9 @@
 //! All cryptography of the control plane: keys, the root, certificates, digests. The only place that names `ring`.
-use model::{ClusterId, NodeId, NodeRole};
+use model::{ClusterId, Id, NodeId, NodeRole};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, DnValue,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData,
+    SerialNumber,
 };
 use ring::rand::SecureRandom;
 use rustls::crypto::CryptoProvider;
@@ -37,6 +38,9 @@ pub enum CaError {
     /// A request.
     #[error("the certificate signing request cannot be read")]
     Request(#[source] rcgen::Error),
+    /// A root that a person gave.
+    #[error("the root certificate cannot be used: {0}")]
+    Given(String),
     /// Signing.
     #[error("the certificate cannot be signed")]
     Sign(#[source] rcgen::Error),
@@ -132,6 +136,55 @@ impl RootCa {
         Ok(Self { cert_pem: cert.to_owned(), issuer })
     }
 
+    /// The root that a person gives, and its key: checked for everything that would otherwise fail on the nodes later.
+    ///
+    /// # Errors
+    /// [`CaError::Given`] in the person's words, or another.
+    pub fn given(cert: &str, key: &str) -> Result<(Self, String), CaError> {
+        let refused = |why: &str| CaError::Given(why.to_owned());
+        let certs = certs_of_pem(cert, "the root certificate")?;
+        let [der] = certs.as_slice() else { return Err(refused("there must be one certificate, without a chain")) };
+        let (_, parsed) =
+            x509_parser::parse_x509_certificate(der).map_err(|_| refused("the certificate cannot be parsed"))?;
+        // Below it stands, while another root takes its place, that one.
+        let authority = parsed.basic_constraints().ok().flatten().map(|c| (c.value.ca, c.value.path_len_constraint));
+        match authority {
+            Some((true, None | Some(1..))) => {}
+            Some((true, Some(0))) => {
+                return Err(refused("its path length must allow an authority below it (at least 1)"));
+            }
+            _ => return Err(refused("the certificate is not one of an authority (CA:TRUE)")),
+        }
+        subject_of(cert)?;
+        if !parsed.validity().is_valid() {
+            return Err(refused("the certificate has expired, or is not valid yet"));
+        }
+        let identified = parsed
+            .extensions()
+            .iter()
+            .any(|e| matches!(e.parsed_extension(), x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(_)));
+        if !identified {
+            return Err(refused("the certificate has no subject key identifier"));
+        }
+        let pair = KeyPair::from_pem(key).map_err(CaError::ReadKey)?;
+        if pair.subject_public_key_info() != parsed.public_key().raw {
+            return Err(refused("the private key is not that of the certificate"));
+        }
+        let root = Self::from_pem(cert, key)?;
+        // What it signs must name it, byte by byte.
+        let trial = Peer {
+            node: NodeId::from_random([0; 17]),
+            role: NodeRole::Worker,
+            cluster: ClusterId::from_random([0; 17]),
+        };
+        let leaf = root.sign(&key_and_request()?.1, &trial, NODE_LIFE_MIN)?;
+        let leaf = read_cert(&certs_of_pem(&leaf, "the node certificate")?[0])?;
+        if leaf.issuer_subject != parsed.subject().as_raw() {
+            return Err(refused("the certificate's subject is written in a way that cannot be repeated"));
+        }
+        Ok((root, key.to_owned()))
+    }
+
     /// PEM certificate.
     pub fn cert_pem(&self) -> &str {
         &self.cert_pem
@@ -143,6 +196,7 @@ impl RootCa {
     /// See [`CaError`].
     pub fn cross_sign(&self, other: &RootCa) -> Result<String, CaError> {
         let mut params = root_params();
+        params.distinguished_name = subject_of(&other.cert_pem)?;
         params.use_authority_key_identifier_extension = true;
         let cert = params.signed_by(other.issuer.key(), &self.issuer).map_err(CaError::Sign)?;
         Ok(cert.pem())
@@ -195,6 +249,32 @@ fn root_params() -> CertificateParams {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     set_life(&mut params, ROOT_LIFE);
     params
+}
+
+/// The name of a root, to be written again as it is.
+fn subject_of(cert_pem: &str) -> Result<DistinguishedName, CaError> {
+    use x509_parser::der_parser::asn1_rs::Tag;
+    let odd = || CaError::Given("its subject is written in a way that cannot be repeated".into());
+    let certs = certs_of_pem(cert_pem, "the root certificate")?;
+    let (_, cert) = x509_parser::parse_x509_certificate(certs.first().ok_or_else(odd)?).map_err(|_| odd())?;
+    let mut name = DistinguishedName::new();
+    for part in cert.subject().iter() {
+        let mut attributes = part.iter();
+        let (Some(attribute), None) = (attributes.next(), attributes.next()) else { return Err(odd()) };
+        let oid: Vec<u64> = attribute.attr_type().iter().ok_or_else(odd)?.collect();
+        let text = std::str::from_utf8(attribute.attr_value().data).map_err(|_| odd())?;
+        let value = match attribute.attr_value().header.tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(text.try_into().map_err(|_| odd())?),
+            Tag::Ia5String => DnValue::Ia5String(text.try_into().map_err(|_| odd())?),
+            _ => return Err(odd()),
+        };
+        name.push(DnType::from_oid(&oid), value);
+    }
+    if name.iter().next().is_none() {
+        return Err(CaError::Given("it has no subject".into()));
+    }
+    Ok(name)
 }
 
 fn new_key() -> Result<KeyPair, CaError> {
@@ -306,7 +386,68 @@ pub fn issuer_of(root_pem: &str) -> Option<(Vec<u8>, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use model::Id;
+
+    /// A root as a person makes it with a tool of theirs: another name, another kind of key.
+    fn own_root(change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
+        let mut params = root_params();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CountryName, DnValue::PrintableString("AQ".try_into().unwrap()));
+        params.distinguished_name.push(DnType::CommonName, "Our Root");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+    }
+
+    /// Whether a node that trusts these roots believes this chain.
+    fn believed(roots: &str, chain: &str) -> bool {
+        let mut store = rustls::RootCertStore::empty();
+        certs_of_pem(roots, "test").unwrap().into_iter().for_each(|c| store.add(c).unwrap());
+        let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+        let chain = certs_of_pem(chain, "test").unwrap();
+        let now = rustls::pki_types::UnixTime::now();
+        verifier.build().unwrap().verify_client_cert(&chain[0], &chain[1..], now).is_ok()
+    }
+
+    #[test]
+    fn a_given_root_takes_the_place_of_another_and_is_believed_by_its_word() {
+        let (first, _) = RootCa::generate().unwrap();
+        let (cert, key) = own_root(|_| {});
+        let (own, _) = RootCa::given(&cert, &key).unwrap();
+        let peer = Peer {
+            node: NodeId::from_random([1; 17]),
+            role: NodeRole::Worker,
+            cluster: ClusterId::from_random([2; 17]),
+        };
+        let leaf = own.sign(&key_and_request().unwrap().1, &peer, DAY).unwrap();
+        let with_word = format!("{leaf}\n{}", first.cross_sign(&own).unwrap());
+        assert!(believed(&cert, &leaf));
+        assert!(!believed(first.cert_pem(), &leaf));
+        assert!(believed(first.cert_pem(), &with_word), "who knows only the old root believes the new one by its word");
+        assert_eq!(issuer_among(&cert, &leaf), issuer_of(&cert));
+        // And back to one of ours.
+        let (next, _) = RootCa::generate().unwrap();
+        let leaf = next.sign(&key_and_request().unwrap().1, &peer, DAY).unwrap();
+        assert!(believed(&cert, &format!("{leaf}\n{}", own.cross_sign(&next).unwrap())));
+    }
+
+    #[test]
+    fn a_given_root_that_would_fail_later_is_refused_at_once() {
+        let why = |cert: &str, key: &str| RootCa::given(cert, key).unwrap_err().to_string();
+        let (cert, key) = own_root(|_| {});
+        assert!(why(&cert, &own_root(|_| {}).1).contains("not that of the certificate"));
+        assert!(why("x", &key).contains("is not PEM"));
+        assert!(why(&cert, "x").contains("the private key cannot be read"));
+        assert!(why(&format!("{cert}{cert}"), &key).contains("without a chain"));
+        let (cert, key) = own_root(|p| p.is_ca = IsCa::ExplicitNoCa);
+        assert!(why(&cert, &key).contains("CA:TRUE"));
+        let (cert, key) = own_root(|p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+        assert!(why(&cert, &key).contains("path length"));
+        let (cert, key) = own_root(|p| p.not_after = rcgen::date_time_ymd(2001, 1, 1));
+        assert!(why(&cert, &key).contains("has expired"));
+        let (cert, key) = own_root(|p| p.distinguished_name = DistinguishedName::new());
+        assert!(why(&cert, &key).contains("no subject"));
+    }
 
     #[test]
     fn a_signed_certificate_says_what_the_authority_says() {

@@ -15,7 +15,7 @@ mod validate;
 
 pub use attachments::AttachRequest;
 pub use swarm::{JoinTokens, Rotate};
-pub(crate) use swarm::{finish_rotation, trusts_rightly};
+pub(crate) use swarm::{check_settings, finish_rotation, trusts_rightly};
 
 use arc_swap::ArcSwapOption;
 use cluster::Store;

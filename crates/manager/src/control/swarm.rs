@@ -15,7 +15,7 @@ pub struct JoinTokens {
 }
 
 /// Which secrets to draw anew.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Rotate {
     /// The worker's join token.
     pub worker_token: bool,
@@ -23,6 +23,8 @@ pub struct Rotate {
     pub manager_token: bool,
     /// The key that unlocks managers.
     pub unlock_key: bool,
+    /// PEM key of the root that a person gave with the settings: it takes the place of the present one.
+    pub root_key: Option<String>,
 }
 
 impl Control {
@@ -52,10 +54,19 @@ impl Control {
         self.update(|tables| {
             let old = cluster(tables)?;
             check_version(old.meta.version, version)?;
-            check(&old.spec, &spec)?;
+            if spec.name != old.spec.name {
+                return Err(invalid("modification of cluster name is not allowed"));
+            }
+            check_settings(&spec)?;
             let mut next = (*old).clone();
-            if spec.force_rotate != old.spec.force_rotate {
-                next.rotation = Some(begin_rotation(&old)?);
+            if let Some(key) = &rotate.root_key {
+                let (given, key) = RootCa::given(&spec.signing_ca_cert, key).map_err(|e| invalid(e.to_string()))?;
+                if given.cert_pem().trim() != old.root_ca_cert.trim() {
+                    next.rotation = Some(begin_rotation(&old, given, key)?);
+                }
+            } else if spec.force_rotate != old.spec.force_rotate {
+                let (fresh, key) = RootCa::generate().map_err(not_rotated)?;
+                next.rotation = Some(begin_rotation(&old, fresh, key)?);
             }
             next.spec = spec;
             if !next.spec.autolock {
@@ -81,10 +92,8 @@ pub(super) fn cluster(tables: &Tables) -> Result<Arc<Cluster>, Refusal> {
     tables.cluster().cloned().ok_or_else(|| Refusal::unavailable(starting))
 }
 
-fn check(old: &ClusterSpec, new: &ClusterSpec) -> Result<(), Refusal> {
-    if new.name != old.name {
-        return Err(invalid("modification of cluster name is not allowed"));
-    }
+/// What a swarm can be set to, at its beginning and later.
+pub(crate) fn check_settings(new: &ClusterSpec) -> Result<(), Refusal> {
     WorkersMay::from_labels(&new.labels).map_err(|e| invalid(e.to_string()))?;
     if new.node_cert_expiry < crypto::NODE_LIFE_MIN {
         return Err(invalid("minimum certificate expiry time is: 1h0m0s"));
@@ -100,12 +109,14 @@ fn check(old: &ClusterSpec, new: &ClusterSpec) -> Result<(), Refusal> {
     Ok(())
 }
 
+fn not_rotated(e: cluster::ca::CaError) -> Refusal {
+    Refusal::internal(format!("the root certificate cannot be rotated: {e}"))
+}
+
 /// A new root, and the present one's word for it.
-fn begin_rotation(c: &Cluster) -> Result<RootRotation, Refusal> {
-    let failed = |e: cluster::ca::CaError| Refusal::internal(format!("the root certificate cannot be rotated: {e}"));
-    let now = RootCa::from_pem(&c.root_ca_cert, &c.root_ca_key).map_err(failed)?;
-    let (next, key) = RootCa::generate().map_err(failed)?;
-    let cross_signed = now.cross_sign(&next).map_err(failed)?;
+fn begin_rotation(c: &Cluster, next: RootCa, key: String) -> Result<RootRotation, Refusal> {
+    let now = RootCa::from_pem(&c.root_ca_cert, &c.root_ca_key).map_err(not_rotated)?;
+    let cross_signed = now.cross_sign(&next).map_err(not_rotated)?;
     Ok(RootRotation { cert: next.cert_pem().to_owned(), key, cross_signed })
 }
 

@@ -36,6 +36,7 @@ impl Swarm for Backend {
             worker_token: rotate.worker_token,
             manager_token: rotate.manager_token,
             unlock_key: rotate.unlock_key,
+            root_key: rotate.root_key,
         };
         self.0.membership.manager()?.control().update_swarm(version, spec, rotate).await
     }

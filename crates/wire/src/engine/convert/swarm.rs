@@ -34,12 +34,18 @@ pub fn cluster_spec_merge(base: &mut ClusterSpec, s: &es::SwarmSpec) -> Result<(
     if !s.ca_config.external_cas.is_empty() {
         return Err(unsupported("an external certificate authority (CAConfig.ExternalCAs)"));
     }
-    if !s.ca_config.signing_ca_cert.is_empty() || !s.ca_config.signing_ca_key.is_empty() {
-        return Err(unsupported(
-            "a root certificate of your own (CAConfig.SigningCACert, SigningCAKey; rotate without --ca-cert and --ca-key to get a fresh one)",
-        ));
+    let ca = &s.ca_config;
+    match (ca.signing_ca_cert.trim(), ca.signing_ca_key.trim()) {
+        // A fresh root takes the place of a given one.
+        ("", "") if ca.force_rotate > base.force_rotate => base.signing_ca_cert.clear(),
+        ("", "") => {}
+        // What is shown comes back without the key.
+        (cert, "") if cert == base.signing_ca_cert.trim() => {}
+        (_, "") => return Err(Refusal::invalid("a root certificate of your own needs its private key too: --ca-key")),
+        ("", _) => return Err(Refusal::invalid("a root key of your own needs its certificate too: --ca-cert")),
+        (cert, _) => base.signing_ca_cert = format!("{cert}\n"),
     }
-    base.force_rotate = s.ca_config.force_rotate.max(base.force_rotate);
+    base.force_rotate = ca.force_rotate.max(base.force_rotate);
     if !s.name.is_empty() {
         base.name.clone_from(&s.name);
     }
@@ -95,6 +101,7 @@ pub fn cluster_spec_out(s: &ClusterSpec) -> es::SwarmSpec {
         ca_config: es::CaConfig {
             node_cert_expiry: duration_out(s.node_cert_expiry),
             force_rotate: s.force_rotate,
+            signing_ca_cert: s.signing_ca_cert.clone(),
             ..Default::default()
         },
         task_defaults: es::TaskDefaults {
