@@ -373,9 +373,15 @@ static uint32_t asked(const struct sockaddr_in *to, const char *name, uint16_t i
     close(fd);
     if (got < (ssize_t)size + 16 || memcmp(in, &id, 2) || (in[3] & 15) || !(in[6] | in[7]))
         return 0;
-    /* The answer's name is a pointer (two bytes) in both servers; type, class, time to live and length are ten. */
+    /* The answer's name is a pointer or written out; type, class, time to live and length are ten more. */
+    ssize_t at = (ssize_t)size;
+    while (at < got && in[at] && (in[at] & 0xc0) != 0xc0)
+        at += 1 + in[at];
+    at += at < got && in[at] ? 2 : 1;
     uint32_t found;
-    memcpy(&found, in + size + 12, 4);
+    if (at + 14 > got)
+        return 0;
+    memcpy(&found, in + at + 10, 4);
     return found;
 }
 
