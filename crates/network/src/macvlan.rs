@@ -59,14 +59,18 @@ pub fn join(
     let parent = parent(netlink, &n.spec.options)?;
     let asked = n.spec.options.contains_key("com.docker.network.driver.mtu");
     let mtu = if asked { n.mtu() } else { parent.mtu };
-    netlink.add_macvlan(interface, parent.index, mode(&n.spec.options)?, mac, mtu, ns)?;
+    // Until it is there it has a name that nobody else has: older kernels (6.1) refuse one that is taken here, though it
+    // is meant for there, and a machine has an eth0, too.
+    let passing: String = std::iter::once("mv".to_owned()).chain(mac.iter().map(|b| format!("{b:02x}"))).collect();
+    netlink.add_macvlan(&passing, parent.index, mode(&n.spec.options)?, mac, mtu, ns)?;
     let v6 = addresses.iter().any(|(a, _)| a.is_ipv6());
     let entered = |source| NetworkError::Enter { path: interface.into(), source };
     let done = ns
         .run(|| -> Result<(), NetworkError> {
-            let _ = sysctl::write(&format!("net.ipv6.conf.{interface}.disable_ipv6"), if v6 { "0" } else { "1" });
             let inside = Netlink::open()?;
-            let link = inside.link(interface)?;
+            let link = inside.link(&passing)?;
+            inside.set_name(link.index, interface)?;
+            let _ = sysctl::write(&format!("net.ipv6.conf.{interface}.disable_ipv6"), if v6 { "0" } else { "1" });
             inside.set_up(link.index)?;
             addresses.iter().try_for_each(|(addr, prefix)| Ok(inside.add_address(link.index, *addr, *prefix)?))
         })
@@ -74,6 +78,7 @@ pub fn join(
         .and_then(|done| done);
     if done.is_err() {
         let _ = leave(ns, interface);
+        let _ = leave(ns, &passing);
     }
     done.map(|()| mtu)
 }
