@@ -196,8 +196,8 @@ async fn swarm() {
     )
     .unwrap();
     let file = file.to_str().unwrap();
-    ok(s, &["stack", "deploy", "--detach=true", "-c", file, "lab"], "Creating service lab_viz").await;
-    ok(s, &["stack", "deploy", "--detach=true", "-c", file, "lab"], "Updating service lab_viz").await;
+    ok(s, &["stack", "deploy", "-c", file, "lab"], "Creating service lab_viz").await;
+    ok(s, &["stack", "deploy", "-c", file, "lab"], "Updating service lab_viz").await;
     ok(s, &["stack", "ls"], "lab").await;
     ok(s, &["stack", "ps", "lab"], "lab_viz.1").await;
     ok(s, &["stack", "rm", "lab"], "Removing service lab_viz").await;

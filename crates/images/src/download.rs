@@ -54,7 +54,7 @@ fn name_of(url: &str, disposition: &str) -> String {
     if matches!(name.as_str(), "." | "..") { String::new() } else { name }
 }
 
-fn innermost(error: &dyn Error) -> String {
+pub(crate) fn innermost(error: &dyn Error) -> String {
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

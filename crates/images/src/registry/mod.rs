@@ -7,7 +7,10 @@ pub(crate) mod settings;
 
 pub use settings::RegistrySettings;
 
-use crate::{archive::load::Document, config::ImageConfig, error::ImageError, reference::Reference, types::*};
+use crate::{
+    archive::load::Document, config::ImageConfig, download::innermost, error::ImageError, reference::Reference,
+    types::*,
+};
 use oci_client::{
     Client, RegistryOperation,
     client::ClientConfig,
@@ -40,7 +43,10 @@ pub(crate) struct Registry {
 
 impl Registry {
     /// Nothing is sent yet.
-    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+    ///
+    /// # Errors
+    /// When the machine knows no certificate authority, as a bare Debian does.
+    pub(crate) fn new(endpoint: Endpoint, credentials: Credentials) -> Result<Self, ImageError> {
         // What is for the registry is not for its mirrors.
         let credentials = if endpoint.mirror.is_some() { Credentials::Anonymous } else { credentials };
         let config = ClientConfig {
@@ -59,7 +65,11 @@ impl Registry {
             Credentials::Basic { username, password } => RegistryAuth::Basic(username, password),
             Credentials::Bearer(token) => RegistryAuth::Bearer(token),
         };
-        Self { client: Client::new(config), auth, anonymous, mirror: endpoint.mirror }
+        // `Client::new` would panic.
+        let client = Client::try_from(config).map_err(|e| {
+            ImageError::Registry(format!("no TLS here: {} (apt-get install ca-certificates)", innermost(&e)))
+        })?;
+        Ok(Self { client, auth, anonymous, mirror: endpoint.mirror })
     }
 
     /// The other crate's reference; ours has been checked already.
@@ -259,8 +269,8 @@ pub(crate) async fn distribution(
 ) -> Result<DistributionInfo, ImageError> {
     let endpoints = settings.endpoints(reference.domain()).await;
     settings::first(endpoints, |endpoint| {
-        let registry = Registry::new(endpoint, credentials.clone());
-        describe(registry, &reference)
+        let (registry, reference) = (Registry::new(endpoint, credentials.clone()), &reference);
+        async move { describe(registry?, reference).await }
     })
     .await
 }
@@ -300,7 +310,7 @@ pub(crate) async fn login(
     };
     let probe = Reference::parse(&format!("{domain}/shoal/login:check"))?;
     let Some(endpoint) = settings.endpoints(probe.domain()).await.pop() else { return Ok(()) };
-    let registry = Registry::new(endpoint, credentials);
+    let registry = Registry::new(endpoint, credentials)?;
     registry.authenticate(&probe, RegistryOperation::Pull).await?;
     // An unknown name is a good answer: it was asked as somebody known.
     match registry.manifest(&probe).await {

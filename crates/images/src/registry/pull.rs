@@ -44,6 +44,7 @@ pub(crate) async fn pull(
         let registry = Registry::new(endpoint, credentials.clone());
         let (reference, platform, teller) = (&reference, platform.clone(), &teller);
         async move {
+            let registry = registry?;
             registry.authenticate(reference, RegistryOperation::Pull).await?;
             one(store, &registry, reference, platform, teller).await
         }
@@ -63,6 +64,7 @@ pub(crate) async fn pull_all(
         let registry = Registry::new(endpoint, credentials.clone());
         let (repository, platform, teller) = (&repository, platform.clone(), &teller);
         async move {
+            let registry = registry?;
             registry.authenticate(repository, RegistryOperation::Pull).await?;
             let address = registry.address(repository);
             let listed = registry.client.list_tags(&address, &registry.auth, Some(TAGS_MAX), None).await;

@@ -46,7 +46,7 @@ pub(crate) async fn push(
     // Nothing is sent to a mirror.
     let endpoints = store.registries().endpoints(reference.domain()).await;
     let Some(endpoint) = endpoints.into_iter().next_back() else { return Ok(String::new()) };
-    let registry = Registry::new(endpoint, credentials);
+    let registry = Registry::new(endpoint, credentials)?;
     registry.authenticate(&reference, RegistryOperation::Push).await?;
     let mut last = String::new();
     for (name, image) in tags {

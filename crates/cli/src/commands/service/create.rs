@@ -189,6 +189,9 @@ impl Create {
             c.secrets = secrets(ctx, &self.secret).await?;
             c.configs = configs(ctx, &self.config).await?;
         }
+        for network in &mut spec.task_template.networks {
+            network.target = super::network_id(ctx, &network.target).await?;
+        }
         let auth = if self.settings.with_registry_auth { auth::header_for(ctx, &self.words[0]) } else { None };
         if !self.settings.no_resolve_image {
             super::pin::pin_or_tell(ctx, &mut spec.task_template).await;

@@ -13,6 +13,8 @@ mod scale;
 mod update;
 
 use super::{noun, verbs};
+use crate::Ctx;
+use wire::engine::network::Network;
 
 verbs! {
     /// What can be done with services.
@@ -39,3 +41,8 @@ verbs! {
     Update => update::Update,
 }
 noun!(Service, Verb);
+
+/// Services keep networks by their ids. Only the swarm's are looked for: one of this machine is "not found".
+async fn network_id(ctx: &Ctx, name: &str) -> anyhow::Result<String> {
+    Ok(ctx.client.get(format!("/networks/{name}")).query("scope", "swarm").read::<Network>().await?.id)
+}

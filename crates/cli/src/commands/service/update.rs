@@ -13,7 +13,6 @@ use clap::Args;
 use std::collections::BTreeMap;
 use wire::engine::container::Ulimit;
 use wire::engine::mount::Mount;
-use wire::engine::network::Network;
 use wire::engine::service::{NetworkAttachmentConfig, PortConfig, Service, ServiceSpec, ServiceUpdated};
 
 /// Update a service.
@@ -249,9 +248,7 @@ impl Update {
         if self.network_add.is_empty() && self.network_rm.is_empty() {
             return Ok(());
         }
-        let id_of = async |name: &str| -> anyhow::Result<String> {
-            Ok(ctx.client.get(format!("/networks/{name}")).query("scope", "swarm").read::<Network>().await?.id)
-        };
+        let id_of = async |name: &str| super::network_id(ctx, name).await;
         let mut networks: Vec<NetworkAttachmentConfig> = std::mem::take(&mut spec.task_template.networks);
         networks.append(&mut spec.networks);
         for name in &self.network_rm {
