@@ -9,7 +9,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-const READY_WITHIN: Duration = Duration::from_secs(30);
+/// A slow machine (an emulated one, a loaded one) takes its time; one whose daemon ends is told so at once.
+const READY_WITHIN: Duration = Duration::from_secs(90);
 const LOG_TAIL: usize = 15;
 
 /// Which program a machine runs as its daemon.

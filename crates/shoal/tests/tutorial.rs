@@ -23,7 +23,8 @@ fn compose_file(name: &str) -> String {
 
 /// Asks a published web service from somewhere ten times: the containers that answered, each of which saw `client`.
 fn answers(lab: &TestLab, from: &str, url: &str, client: Option<&str>) -> BTreeSet<String> {
-    let text = lab.on(from, &format!("for i in $(seq 10); do curl -sS -m 5 {url}; done"));
+    let limit = 5 * lab::patience();
+    let text = lab.on(from, &format!("for i in $(seq 10); do curl -sS -m {limit} {url}; done"));
     let field = |name: &str| -> Vec<String> {
         text.lines().filter_map(|l| l.strip_prefix(name)).map(|v| v.trim().to_owned()).collect()
     };
@@ -138,7 +139,10 @@ fn names_inside(lab: &TestLab) {
     assert_eq!(look_up(lab, WORKER, &container, "tasks.dataservice").len(), 5);
     let said = exec(r#"sh -c "printf 'SET fish shoal\nGET fish\n' | nc redis 6379""#);
     assert_eq!(said.lines().collect::<Vec<_>>(), ["+OK", "shoal"]);
-    let own = exec(r#"sh -c "for i in 1 2 3 4 5 6 7 8 9 10; do timeout 3 wget -qO- http://dataservice:8080/; done""#);
+    let limit = 3 * lab::patience();
+    let own = exec(&format!(
+        r#"sh -c "for i in 1 2 3 4 5 6 7 8 9 10; do timeout {limit} wget -qO- http://dataservice:8080/; done""#
+    ));
     let ids: BTreeSet<&str> = own.lines().filter_map(|l| l.strip_prefix("container ")).collect();
     assert!(ids.len() >= 3, "a replica calls its own service, and now and then itself: {own}");
     let resolver = exec("cat /etc/resolv.conf");
@@ -147,8 +151,9 @@ fn names_inside(lab: &TestLab) {
 }
 
 fn a_killed_task_goes_unnoticed(lab: &TestLab, address: &str) {
+    let limit = 3 * lab::patience();
     let script = format!(
-        "for i in $(seq 100); do curl -s -m 3 http://{address}:4000/ >/dev/null && echo ok || echo lost; sleep 0.02; done"
+        "for i in $(seq 100); do curl -s -m {limit} http://{address}:4000/ >/dev/null && echo ok || echo lost; sleep 0.02; done"
     );
     let clients = lab.begin(LAPTOP, &script);
     let victim = lab.container(WORKER, SERVICE).unwrap();
@@ -317,7 +322,8 @@ fn a_machine_that_loses_power_is_replaced_and_comes_back() {
             Err(format!("{found:?}, of them {dead} from before; {alive} run"))
         }
     });
-    let ask = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do timeout 2 wget -qO- http://web:8080/ || echo lost; done";
+    let limit = 2 * lab::patience();
+    let ask = format!("for i in $(seq 12); do timeout {limit} wget -qO- http://web:8080/ || echo lost; done");
     let said = lab.on(MANAGER, &format!("docker exec {seat} sh -c '{ask}'"));
     let ids: BTreeSet<&str> = said.lines().filter_map(|l| l.strip_prefix("container ")).collect();
     assert!(ids.len() == 4 && !said.contains("lost"), "the virtual address leads to the living only: {said}");

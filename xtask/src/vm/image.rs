@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 
 /// The kernel, an init, and what tests find on a machine.
-const PACKAGES: [&str; 18] = [
+const PACKAGES: [&str; 19] = [
     "linux-image-amd64",
     "systemd-sysv",
     "dbus",
@@ -22,6 +22,7 @@ const PACKAGES: [&str; 18] = [
     "docker-registry",
     "python3",
     "netbase",
+    "tcpdump",
     "openssl",
 ];
 const SIZE: &str = "6G";
@@ -54,9 +55,12 @@ pub struct Image {
 /// The image in `home`; made if it is missing or shall be fresh.
 pub fn ensure(home: &Path, release: &str, fresh: bool) -> Result<Image> {
     let image = Image { disk: home.join("disk"), kernel: home.join("vmlinuz"), initrd: home.join("initrd") };
-    if !fresh && image.disk.exists() && image.kernel.exists() && image.initrd.exists() {
+    let (recipe, recipe_file) = (format!("{}\n{UNIT}", PACKAGES.join("\n")), home.join("recipe"));
+    // Written when all is there; one that was made in another way lacks something.
+    if !fresh && std::fs::read_to_string(&recipe_file).is_ok_and(|made| made == recipe) {
         return Ok(image);
     }
+    let _ = std::fs::remove_file(&recipe_file);
     std::fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
     let tree = home.join("root");
     remove(&tree)?;
@@ -74,7 +78,9 @@ pub fn ensure(home: &Path, release: &str, fresh: bool) -> Result<Image> {
         program::run(home, &["mke2fs", "-q", "-t", "ext4", "-d", &tree.to_string_lossy(), &disk, SIZE])
     });
     remove(&tree)?;
-    laid_out.map(|()| image)
+    laid_out?;
+    std::fs::write(&recipe_file, recipe).with_context(|| format!("cannot write {}", recipe_file.display()))?;
+    Ok(image)
 }
 
 /// Where apt gets Debian's own packages from.

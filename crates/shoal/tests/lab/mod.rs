@@ -19,6 +19,11 @@ pub const LAPTOP_ADDRESS: &str = "192.168.99.2";
 
 const LOG_TAIL: usize = 40;
 
+/// What limits of time are multiplied by: a machine that is emulated says how many times slower it is.
+pub fn patience() -> u32 {
+    std::env::var("SHOAL_PATIENCE").ok().and_then(|p| p.parse().ok()).unwrap_or(1)
+}
+
 /// A lab that takes itself away.
 pub struct TestLab {
     lab: Lab,
@@ -187,9 +192,7 @@ impl TestLab {
     /// Asks again until the answer is there; panics with what was last missing.
     #[track_caller]
     pub fn until<T>(&self, what: &str, limit: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
-        // A machine that is emulated says how many times slower it is.
-        let patience: u32 = std::env::var("SHOAL_PATIENCE").ok().and_then(|p| p.parse().ok()).unwrap_or(1);
-        let limit = limit * patience;
+        let limit = limit * patience();
         let deadline = Instant::now() + limit;
         loop {
             match ask() {
