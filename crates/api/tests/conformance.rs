@@ -93,6 +93,7 @@ const TABLE: &[(&str, &str, &str, u16, &str)] = &[
     ("GET", "/images/json", "", 200, "\"RepoTags\":[\"alpine:latest\"]"),
     ("GET", "/images/docker.io/library/busybox/json", "", 200, "\"Id\":\"sha256:"),
     ("GET", "/images/nothing/json", "", 404, "No such image: nothing"),
+    ("POST", "/session", "", 501, "DOCKER_BUILDKIT=0"),
     ("GET", "/images/search?term=x", "", 200, "\"name\":\"x\""),
     ("GET", "/images/search?term=x&limit=101", "", 400, "outside the range"),
     ("POST", "/images/busybox:latest/tag?repo=localhost:5000/x&tag=1", "", 201, ""),

@@ -140,6 +140,11 @@ fn builds_that_fail_say_why_and_leave_nothing() {
         assert_eq!(lab.on(HOST, "docker ps -aq"), "", "{text}");
         lab.refused(HOST, "docker image inspect bad", "No such image");
     }
+    // Our own client, with a Dockerfile from its standard input: alone, and beside a context.
+    lab.on(HOST, "printf 'FROM shoal/greeter\nCMD echo alone\n' | shoal build -q -t alone -");
+    assert_eq!(lab.on(HOST, "docker run --rm alone"), "alone");
+    lab.on(HOST, &format!("printf 'FROM shoal/greeter\nCOPY f /f\nCMD cat /f\n' | shoal build -q -t beside -f - {at}"));
+    assert_eq!(lab.on(HOST, "shoal run --rm beside"), "f");
     // A client that goes away takes its build along.
     write(dir.path(), "Dockerfile", "FROM shoal/greeter\nRUN sleep 1000\n");
     lab.say(HOST, &format!("DOCKER_BUILDKIT=0 timeout 3 docker build {at}"));

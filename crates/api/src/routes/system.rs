@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use futures::{StreamExt, stream};
 use http::{HeaderName, HeaderValue};
 use wire::Refusal;
@@ -19,12 +19,22 @@ use wire::engine::image::AuthConfig;
 pub fn router() -> Router<App> {
     Router::new()
         .route("/_ping", get(ping))
+        .route("/session", any(buildkit))
+        .route("/grpc", any(buildkit))
         .route("/version", get(version))
         .route("/info", get(info))
         .route("/events", get(events))
         .route("/system/df", get(usage))
         .route("/auth", post(authenticate))
         .route("/metrics", get(metrics))
+}
+
+/// Where BuildKit's clients meet the engine.
+async fn buildkit() -> Reply {
+    Err(Refusal::unimplemented(
+        "building with BuildKit is not supported by this engine: set DOCKER_BUILDKIT=0 to build with the classic builder",
+    )
+    .into())
 }
 
 async fn ping(State(app): Here) -> Reply {

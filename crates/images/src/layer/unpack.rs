@@ -464,6 +464,11 @@ enum Side {
     File(io::Error),
 }
 
+/// A field of nothing but blanks is 0, as for other readers of tar: some writers leave out what they do not know.
+fn number(read: io::Result<u64>, field: &[u8]) -> io::Result<u64> {
+    if field.iter().all(|b| matches!(b, 0 | b' ')) { Ok(0) } else { read }
+}
+
 impl Item {
     /// `None` for entries that carry nothing (global PAX headers).
     fn read<R: Read>(entry: &mut Entry<'_, R>, headers: &[u8], padding: usize) -> Result<Option<Self>, ImageError> {
@@ -476,9 +481,10 @@ impl Item {
         let mut raw_path = entry.path_bytes().into_owned();
         let mut link = entry.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default();
         let mode = header.mode().map_err(|e| bad("mode", e))?;
-        let mut uid = header.uid().map_err(|e| bad("uid", e))?;
-        let mut gid = header.gid().map_err(|e| bad("gid", e))?;
-        let mut mtime = (header.mtime().map_err(|e| bad("mtime", e))? as i64, 0);
+        let old = header.as_old();
+        let mut uid = number(header.uid(), &old.uid).map_err(|e| bad("uid", e))?;
+        let mut gid = number(header.gid(), &old.gid).map_err(|e| bad("gid", e))?;
+        let mut mtime = (number(header.mtime(), &old.mtime).map_err(|e| bad("mtime", e))? as i64, 0);
         let device = if matches!(kind, EntryType::Char | EntryType::Block) {
             let major = header.device_major().map_err(|e| bad("device", e))?.unwrap_or(0);
             (major, header.device_minor().map_err(|e| bad("device", e))?.unwrap_or(0))

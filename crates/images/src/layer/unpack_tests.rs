@@ -68,6 +68,22 @@ impl Bench {
     }
 }
 
+/// Other readers of tar take fields of blanks for 0, and some writers leave out what they do not know.
+#[test]
+fn blank_owners_are_root() {
+    let bench = Bench::new();
+    let mut blank = header(EntryType::Regular, b"f", b"", 1);
+    blank.as_old_mut().uid = [0; 8];
+    blank.as_old_mut().gid = [b' '; 8];
+    blank.as_old_mut().mtime = [0; 12];
+    blank.set_cksum();
+    let mut builder = tar::Builder::new(Vec::new());
+    builder.append(&blank, &b"x"[..]).unwrap();
+    bench.unpack(&builder.into_inner().unwrap()).unwrap();
+    let meta = fs::metadata(bench.diff().join("f")).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mtime()), (0, 0, 0));
+}
+
 #[test]
 fn hostile_layers_stay_inside() {
     use EntryType::{Char, Directory as Dir, Link, Regular as File, Symlink};

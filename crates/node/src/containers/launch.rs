@@ -16,6 +16,7 @@ impl Containers {
         linked.retain(|l| !env.iter().any(|e| e.split('=').next() == l.split('=').next()));
         env.splice(0..0, linked);
         let security = Security::of(host)?;
+        super::propagation::check(&r.mounts)?;
         let mut mounts = name_files(r, &self.sandbox_owner(r));
         mounts.extend(r.mounts.iter().map(mount_point));
         Ok(Launch {

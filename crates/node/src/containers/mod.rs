@@ -16,6 +16,7 @@ mod list;
 mod log_options;
 mod logs;
 pub mod mounts;
+mod propagation;
 pub mod record;
 mod remove;
 pub mod signals;
