@@ -250,8 +250,6 @@ pub struct LogConfig {
     pub max_files: u32,
     /// Whether older files are compressed (`<path>.1.gz`, …).
     pub compress: bool,
-    /// So many bytes may wait for the disk before lines are lost; 0 = the container waits for the disk.
-    pub ring_bytes: usize,
     /// Labels, environment and tag that travel with each line (`--log-opt labels=…`).
     pub attrs: BTreeMap<String, String>,
 }

@@ -1,7 +1,6 @@
 //! Reads what containers wrote: Docker's json-file lines, across rotated and compressed files, following the live end.
 mod kept;
 mod line;
-mod ring;
 mod rotating;
 mod writer;
 

@@ -6,8 +6,7 @@
 //!  Empty ──create──► Created ──start──► Running ──init reaped──► Draining ──output at its end──► Ended ─► gone
 //!    └──── create failed ───────────────────┴──(killed before start)──┘
 //! ```
-//! Never: a second thread (but for those of a log that is compressed or non-blocking, which touch its files only), a
-//! blocking call on a client, a path of the container opened without its root.
+//! Never: a second thread, a blocking call on a client, a path of the container opened without its root.
 mod client;
 mod output;
 mod reap;

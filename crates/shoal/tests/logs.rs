@@ -1,4 +1,4 @@
-//! What containers say, kept as the log options ask: rotated, compressed, with attributes, with a ring, by service.
+//! What containers say, kept as the log options ask: rotated, compressed, with attributes, by service.
 #![forbid(unsafe_code)]
 mod lab;
 
@@ -51,14 +51,11 @@ fn options_of_the_log_drivers_do_what_they_say() {
     assert_eq!(lab.on(HOST, "docker logs local"), numbers(1));
     assert_eq!(lab.on(HOST, "docker inspect -f '{{.LogPath}}' local"), "");
 
-    // With a ring everything is there when there was room for it.
-    run("ring", "--log-opt mode=non-blocking --log-opt max-buffer-size=1m");
-    assert_eq!(lab.on(HOST, "docker logs ring"), numbers(1));
-
     run("none", "--log-driver none");
     lab.refused(HOST, "docker logs none", "configured logging driver does not support reading");
     for (options, because) in [
         ("--log-driver syslog", "logger: no log driver named 'syslog' is registered"),
+        ("--log-opt mode=non-blocking", "log opt 'mode=non-blocking' is not supported by this engine"),
         ("--log-opt nope=1", "unknown log opt 'nope' for json-file log driver"),
         ("--log-opt compress=true", "compress cannot be true when max-file is less than 2 or max-size is not set"),
     ] {

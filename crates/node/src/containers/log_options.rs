@@ -8,8 +8,6 @@ use wire::Refusal;
 use wire::engine::Map;
 use wire::engine::container::LogConfig as Wish;
 
-/// What may wait for the disk in non-blocking mode, unless said otherwise.
-const RING_BYTES: u64 = 1_000_000;
 /// The `local` driver's own limits.
 const LOCAL_SIZE: u64 = 20 << 20;
 const LOCAL_FILES: u32 = 5;
@@ -20,7 +18,6 @@ struct Options {
     max_size: Option<u64>,
     max_files: Option<u32>,
     compress: Option<bool>,
-    ring_bytes: usize,
     labels: Vec<String>,
     labels_regex: Option<Regex>,
     env: Vec<String>,
@@ -32,7 +29,10 @@ struct Options {
 pub(super) fn check(log: &Wish) -> Result<(), Refusal> {
     match log.typ.as_str() {
         "none" => Ok(()),
-        "" | "json-file" | "local" => parse(log).map(drop).map_err(Refusal::invalid),
+        "" | "json-file" | "local" => {
+            check_mode(&log.config)?;
+            parse(log).map(drop).map_err(Refusal::invalid)
+        }
         other => Err(Refusal::invalid(format!("logger: no log driver named '{other}' is registered"))),
     }
 }
@@ -67,7 +67,6 @@ fn parse(log: &Wish) -> Result<Options, String> {
             _ => return Err(format!("unknown log opt '{name}' for json-file log driver")),
         }
     }
-    o.ring_bytes = ring(&log.config)?;
     let rotates = o.max_files.is_some_and(|n| n > 1) && o.max_size.is_some();
     if !local && o.compress == Some(true) && !rotates {
         return Err("compress cannot be true when max-file is less than 2 or max-size is not set".into());
@@ -78,19 +77,17 @@ fn parse(log: &Wish) -> Result<Options, String> {
     Ok(o)
 }
 
-fn ring(options: &Map) -> Result<usize, String> {
-    let room = options.get("max-buffer-size");
+/// Docker's checks of the mode, and this engine's own: a container always waits for its log.
+fn check_mode(options: &Map) -> Result<(), Refusal> {
     match options.get("mode").map_or("", String::as_str) {
-        "" | "blocking" if room.is_none() => Ok(0),
-        "" | "blocking" => Err("logger: max-buffer-size option is only supported with 'mode=non-blocking'".into()),
-        "non-blocking" => {
-            let room = match room {
-                Some(text) => size(text, 1024).map_err(|e| format!("error parsing option max-buffer-size: {e}"))?,
-                None => RING_BYTES,
-            };
-            Ok(usize::try_from(room).unwrap_or(usize::MAX).max(1))
+        "non-blocking" => Err(Refusal::unimplemented(
+            "log opt 'mode=non-blocking' is not supported by this engine: leave it out, and the container waits for its log",
+        )),
+        "" | "blocking" if options.contains_key("max-buffer-size") => {
+            Err(Refusal::invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'"))
         }
-        other => Err(format!("logger: logging mode not supported: {other}")),
+        "" | "blocking" => Ok(()),
+        other => Err(Refusal::invalid(format!("logger: logging mode not supported: {other}"))),
     }
 }
 
@@ -201,7 +198,6 @@ impl Containers {
             max_size_bytes: o.max_size.unwrap_or(if local { LOCAL_SIZE } else { 0 }),
             max_files,
             compress: o.compress.unwrap_or(local && max_files > 1),
-            ring_bytes: o.ring_bytes,
             attrs,
         }
     }
@@ -267,11 +263,6 @@ mod tests {
                 &[("max-buffer-size", "1m")],
                 "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
             ),
-            (
-                "local",
-                &[("mode", "non-blocking"), ("max-buffer-size", "x")],
-                "error parsing option max-buffer-size: invalid size: 'x'",
-            ),
             ("json-file", &[("max-size", "-1")], "invalid size: '-1'"),
             ("json-file", &[("max-size", "0")], "max-size must be a positive number"),
             ("json-file", &[("max-file", "0")], "max-file cannot be less than 1"),
@@ -307,11 +298,10 @@ mod tests {
     }
 
     #[test]
-    fn a_ring_has_docker_s_size_unless_told() {
-        assert_eq!(parse(&wish("local", &[("mode", "non-blocking")])).unwrap().ring_bytes, 1_000_000);
-        let told = wish("", &[("mode", "non-blocking"), ("max-buffer-size", "4m")]);
-        assert_eq!(parse(&told).unwrap().ring_bytes, 4 << 20);
-        assert_eq!(parse(&wish("", &[("mode", "blocking")])).unwrap().ring_bytes, 0);
+    fn a_mode_that_is_not_here_is_named() {
+        let refusal = check(&wish("local", &[("mode", "non-blocking"), ("max-buffer-size", "4m")])).unwrap_err();
+        assert!(refusal.kind.status() == 501 && refusal.message.contains("mode=non-blocking"), "{refusal:?}");
+        check(&wish("", &[("mode", "blocking")])).unwrap();
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::thread::JoinHandle;
 
 /// Appends lines; moves the file aside when the next line would make it too long.
 pub(super) struct RotatingFile {
@@ -15,8 +14,6 @@ pub(super) struct RotatingFile {
     max_size: u64,
     max_files: u32,
     compress: bool,
-    /// Compresses the file that was moved aside last.
-    packer: Option<JoinHandle<()>>,
 }
 
 impl RotatingFile {
@@ -32,7 +29,6 @@ impl RotatingFile {
             max_size: config.max_size_bytes,
             max_files: config.max_files.max(1),
             compress: config.compress,
-            packer: None,
         })
     }
 
@@ -66,7 +62,6 @@ impl RotatingFile {
         if self.max_files == 1 {
             self.file.set_len(0)?;
         } else {
-            self.wait_for_packer();
             let oldest = self.max_files - 1;
             let _ = std::fs::remove_file(rotated(&self.path, oldest));
             let _ = std::fs::remove_file(packed(&self.path, oldest));
@@ -78,26 +73,12 @@ impl RotatingFile {
             std::fs::rename(&self.path, &aside)?;
             self.file = append_to(&self.path)?;
             if self.compress {
-                let target = packed(&self.path, 1);
-                // What cannot be compressed stays as it is, and is read like that.
-                let work = move || drop(pack(&aside, &target));
-                self.packer = std::thread::Builder::new().name("log-packer".to_owned()).spawn(work).ok();
+                // Here and now: a shim has one thread, because it forks. What cannot be compressed stays as it is.
+                let _ = pack(&aside, &packed(&self.path, 1));
             }
         }
         self.size = 0;
         Ok(())
-    }
-
-    fn wait_for_packer(&mut self) {
-        if let Some(packer) = self.packer.take() {
-            let _ = packer.join();
-        }
-    }
-}
-
-impl Drop for RotatingFile {
-    fn drop(&mut self) {
-        self.wait_for_packer();
     }
 }
 

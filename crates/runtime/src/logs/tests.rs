@@ -120,16 +120,3 @@ async fn a_slow_follower_catches_up_through_rotations() {
         assert_eq!(rest, (1..5000).map(|n| n.to_string()).collect::<Vec<_>>());
     }
 }
-
-#[tokio::test]
-async fn what_a_ring_took_is_in_the_log_when_it_has_settled() {
-    let scratch = Scratch::new("ring");
-    let config = LogConfig { ring_bytes: 1 << 20, ..scratch.config(400, 100) };
-    let mut log = LogWriter::open(&config).unwrap().unwrap();
-    for number in 0..200 {
-        log.write(StdStream::Stdout, format!("{number}\n").as_bytes()).unwrap();
-    }
-    log.settle().unwrap();
-    let all = texts(read(&config, LogQuery::default(), std::future::ready(()))).await;
-    assert_eq!(all, (0..200).map(|n| n.to_string()).collect::<Vec<_>>());
-}

@@ -1,5 +1,4 @@
 //! Writes output as Docker's json-file lines. Used by the shim: no allocation per line.
-use super::ring::Ring;
 use super::rotating::RotatingFile;
 use crate::launch::{LogConfig, LogDriver};
 use crate::stdio::StdStream;
@@ -8,21 +7,13 @@ use std::io;
 /// Longer lines are cut into parts, of which only the last ends with a newline.
 const LINE_MAX: usize = 16 << 10;
 
-/// Writes the log of one container: cuts output into lines and encodes them; where they go is the sink's business.
+/// Writes the log of one container: cuts output into lines and encodes them.
 pub(crate) struct LogWriter {
-    sink: Sink,
+    file: RotatingFile,
     attrs: String,
     partial: [Vec<u8>; 2],
     out: Vec<u8>,
     clock: Clock,
-}
-
-/// Where encoded lines go.
-enum Sink {
-    /// To the file at once: a slow disk holds the container back.
-    Direct(RotatingFile),
-    /// By way of a ring: what finds no room in it is lost.
-    Ring(Ring),
 }
 
 impl LogWriter {
@@ -37,11 +28,7 @@ impl LogWriter {
         } else {
             format!("\"attrs\":{},", serde_json::to_string(&config.attrs)?)
         };
-        let sink = match config.ring_bytes {
-            0 => Sink::Direct(file),
-            room => Sink::Ring(Ring::start(file, room)?),
-        };
-        Ok(Some(Self { sink, attrs, partial: [Vec::new(), Vec::new()], out: Vec::new(), clock: Clock::default() }))
+        Ok(Some(Self { file, attrs, partial: [Vec::new(), Vec::new()], out: Vec::new(), clock: Clock::default() }))
     }
 
     /// Takes what was read from the container.
@@ -82,14 +69,6 @@ impl LogWriter {
         self.flush()
     }
 
-    /// Waits until everything has reached the files; to be called when both streams have ended.
-    pub(crate) fn settle(&mut self) -> io::Result<()> {
-        match &mut self.sink {
-            Sink::Direct(_) => Ok(()),
-            Sink::Ring(ring) => ring.settle(),
-        }
-    }
-
     fn line(&mut self, stream: StdStream, text: &[u8], time: &str) -> io::Result<()> {
         self.out.extend_from_slice(b"{\"log\":\"");
         escape(text, &mut self.out);
@@ -107,13 +86,7 @@ impl LogWriter {
         if self.out.is_empty() {
             return Ok(());
         }
-        let result = match &mut self.sink {
-            Sink::Direct(file) => file.put(&self.out),
-            Sink::Ring(ring) => {
-                ring.offer(&self.out);
-                Ok(())
-            }
-        };
+        let result = self.file.put(&self.out);
         self.out.clear();
         self.out.shrink_to(16 << 10);
         result

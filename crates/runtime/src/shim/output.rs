@@ -109,9 +109,6 @@ impl Outputs {
                 let _ = log.end(stream);
             }
         }
-        if let Some(log) = &mut self.log {
-            let _ = log.settle();
-        }
         self.to = None;
         self.pending = Vec::new();
     }
