@@ -225,7 +225,8 @@ async fn a_removed_nodes_open_streams_end() {
     manager.control().remove_node(bad.id.as_str(), true).await.unwrap();
     let read = tokio::time::timeout(SOON, reading).await.expect("the stream ends").unwrap();
     assert_eq!(read, 0, "and nothing was answered");
-    let refused = bad.channel.engine(Duration::ZERO).await.err().unwrap();
+    // Its connection may just be going down; the next one is refused.
+    let refused = bad.channel.engine(SOON).await.err().unwrap();
     assert!(matches!(&refused, ChannelError::Refused(r) if r.kind == wire::RefusalKind::Forbidden), "{refused}");
     all_is_well(&manager, &good, "removed").await;
     manager.demolish().await;
