@@ -55,7 +55,7 @@ const LINGER: Duration = Duration::from_secs(5);
 ///
 /// HTTP/2 takes an interest that is lost in the other side's bytes for a cancellation of the whole stream, and throws away
 /// what it has not sent yet. So a stream that was shut down and is dropped goes on, unseen, until the other side has
-/// ended too (it does when it has read all), for at most [`LINGER`]. One that is dropped without is cancelled at once.
+/// ended too (it does when it has read all), for at most five seconds. One that is dropped without is cancelled at once.
 pub struct Pipe {
     /// `None`: the other side has ended.
     incoming: Option<Incoming>,
