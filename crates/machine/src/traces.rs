@@ -143,6 +143,12 @@ mod tests {
     fn what_lives_on_is_named_and_what_has_ended_is_not() {
         let lab = Lab::at(Path::new("/nonexistent/lab"), Path::new("/nonexistent/shoal"));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        // A program that is just being started has no command line yet.
+        let command_line = format!("/proc/{}/cmdline", child.id());
+        let deadline = Instant::now() + WAIT;
+        while std::fs::read(&command_line).unwrap().is_empty() && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
         let mut traces = Traces::default();
         traces.processes.insert(child.id(), kernel::process::start_time(child.id()).unwrap());
         traces.processes.insert(std::process::id(), 1);
