@@ -228,21 +228,13 @@ impl Directory {
 
     /// The way from `self` to `next`.
     pub fn delta(&self, next: &Self) -> DirectoryDelta {
-        let mut networks = BTreeMap::new();
-        for id in self.networks.keys().filter(|id| !next.networks.contains_key(*id)) {
-            networks.insert(id.clone(), None);
-        }
-        for (id, new) in &next.networks {
-            let delta = NetworkDelta::between(self.networks.get(id), new);
-            if delta != NetworkDelta::default() {
-                networks.insert(id.clone(), Some(delta));
-            }
-        }
+        let networks =
+            NetworkDelta::of_all(&self.networks, &next.networks, |_, old, new| NetworkDelta::between(old, new));
         DirectoryDelta {
             from: self.revision,
             to: next.revision,
             data_path_port: next.data_path_port,
-            peers: diff(&self.peers, &next.peers),
+            peers: difference(&self.peers, &next.peers),
             networks,
         }
     }
@@ -310,31 +302,34 @@ pub fn networks_of(tables: &Tables, node: &NodeId) -> BTreeSet<NetworkId> {
 }
 
 impl NetworkDelta {
+    /// Of all networks, however each is kept: `way` gives one's change (nothing: the default), `None` is one that is gone.
+    pub fn of_all<V>(
+        old: &BTreeMap<NetworkId, V>,
+        new: &BTreeMap<NetworkId, V>,
+        mut way: impl FnMut(&NetworkId, Option<&V>, &V) -> Self,
+    ) -> BTreeMap<NetworkId, Option<Self>> {
+        let gone = old.keys().filter(|id| !new.contains_key(*id)).map(|id| (id.clone(), None));
+        let changed = new.iter().map(|(id, v)| (id.clone(), way(id, old.get(id), v)));
+        gone.chain(changed.filter(|(_, d)| *d != Self::default()).map(|(id, d)| (id, Some(d)))).collect()
+    }
+
     /// The way from `old` (`None`: from nothing) to `new`.
     pub fn between(old: Option<&NetworkView>, new: &NetworkView) -> Self {
         match old {
             Some(old) => Self {
                 attrs: (old.attrs != new.attrs).then(|| new.attrs.clone()),
-                node_addrs: diff(&old.node_addrs, &new.node_addrs),
-                services: diff(&old.services, &new.services),
-                endpoints: diff(&old.endpoints, &new.endpoints),
+                node_addrs: difference(&old.node_addrs, &new.node_addrs),
+                services: difference(&old.services, &new.services),
+                endpoints: difference(&old.endpoints, &new.endpoints),
             },
             None => Self {
                 attrs: Some(new.attrs.clone()),
-                node_addrs: diff(&BTreeMap::new(), &new.node_addrs),
-                services: diff(&BTreeMap::new(), &new.services),
-                endpoints: diff(&BTreeMap::new(), &new.endpoints),
+                node_addrs: difference(&BTreeMap::new(), &new.node_addrs),
+                services: difference(&BTreeMap::new(), &new.services),
+                endpoints: difference(&BTreeMap::new(), &new.endpoints),
             },
         }
     }
-}
-
-/// The difference between two maps, `None` for what is gone.
-pub fn difference<K: Ord + Clone, V: PartialEq + Clone>(
-    old: &BTreeMap<K, V>,
-    new: &BTreeMap<K, V>,
-) -> BTreeMap<K, Option<V>> {
-    diff(old, new)
 }
 
 impl NetworkView {
@@ -486,7 +481,11 @@ pub fn endpoint_state(task: &Task) -> Option<EndpointState> {
     })
 }
 
-fn diff<K: Ord + Clone, V: PartialEq + Clone>(old: &BTreeMap<K, V>, new: &BTreeMap<K, V>) -> BTreeMap<K, Option<V>> {
+/// The difference between two maps, `None` for what is gone.
+pub fn difference<K: Ord + Clone, V: PartialEq + Clone>(
+    old: &BTreeMap<K, V>,
+    new: &BTreeMap<K, V>,
+) -> BTreeMap<K, Option<V>> {
     let gone = old.keys().filter(|k| !new.contains_key(*k)).map(|k| (k.clone(), None));
     let changed = new.iter().filter(|(k, v)| old.get(*k) != Some(*v)).map(|(k, v)| (k.clone(), Some(v.clone())));
     gone.chain(changed).collect()

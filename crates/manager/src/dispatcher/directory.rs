@@ -192,18 +192,10 @@ impl Picture {
 
     /// The way from here to `next`; empty but for the revisions when nothing changed.
     pub fn delta(&self, next: &Self, cache: &mut DirectoryCache) -> DirectoryDelta {
-        let mut networks: BTreeMap<NetworkId, Option<NetworkDelta>> =
-            self.networks.keys().filter(|id| !next.networks.contains_key(*id)).map(|id| (id.clone(), None)).collect();
-        for (id, view) in &next.networks {
-            let before = self.networks.get(id);
-            if before.is_some_and(|old| Arc::ptr_eq(old, view)) {
-                continue;
-            }
-            let delta = cache.way(id, before, view);
-            if delta != NetworkDelta::default() {
-                networks.insert(id.clone(), Some(delta));
-            }
-        }
+        let networks = NetworkDelta::of_all(&self.networks, &next.networks, |id, old, new| match old {
+            Some(same) if Arc::ptr_eq(same, new) => NetworkDelta::default(),
+            _ => cache.way(id, old, new),
+        });
         DirectoryDelta {
             from: self.revision,
             to: next.revision,
