@@ -4,6 +4,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use support::*;
 
@@ -189,6 +190,64 @@ async fn three_managers_survive_the_loss_of_the_leader_and_do_not_mind_its_retur
     }
 }
 
+/// As after a demotion and a promotion, or a lost disk: the same machine, at the same address, with nothing in its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_machine_that_comes_back_as_a_new_member_is_not_taken_for_the_former() {
+    let dir = tempfile::tempdir().unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let a = open(dir.path(), 1, "a", &wires).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(2)).await);
+    let b = open(dir.path(), 2, "b", &wires).await;
+    let mut c = open(dir.path(), 3, "c", &wires).await;
+    // Two at once: one waits for the other.
+    let (second, third) = tokio::join!(a.raft().add_voter(2, member("b")), a.raft().add_voter(3, member("c")));
+    (second.unwrap(), third.unwrap());
+    for life in 0..5 {
+        write(&a, life).await.unwrap();
+        eventually("c has it", Duration::from_secs(5), || c.revision() == a.revision()).await;
+        c.shutdown().await;
+        std::fs::remove_file(dir.path().join("c.redb")).unwrap();
+        c = open(dir.path(), 4 + life, "c", &wires).await;
+        // The leader goes on sending to the former member, which nothing answers for.
+        for n in 0..10 {
+            write(&a, 100 + 10 * life + n).await.unwrap();
+        }
+        a.raft().add_voter(4 + life, member("c")).await.unwrap();
+        a.raft().remove(3 + life).await.unwrap();
+        assert_eq!(a.raft().members().into_keys().collect::<Vec<_>>(), [1, 2, 4 + life]);
+        eventually("c has everything", Duration::from_secs(5), || c.revision() == a.revision()).await;
+    }
+    assert!(a.is_leader());
+    assert_eq!(a.leadership().borrow().term, 1, "nothing was in doubt");
+    for s in [a, b, c] {
+        s.shutdown().await;
+    }
+}
+
+/// Entries of half a second each, where openraft waits for 150 ms.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_entries_get_through_a_slow_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let wires: Arc<Wires> = Arc::default();
+    let a = open(dir.path(), 1, "a", &wires).await;
+    a.raft().initialize(member("a")).await.unwrap();
+    assert!(leads(&a, Duration::from_secs(2)).await);
+    for n in 0..10 {
+        write_large(&a, n, 500_000).await.unwrap();
+    }
+    wires.bytes_per_second.store(1_000_000, Ordering::Relaxed);
+    let b = open(dir.path(), 2, "b", &wires).await;
+    a.raft().add_voter(2, member("b")).await.unwrap();
+    write_large(&a, 10, 500_000).await.unwrap();
+    eventually("b has it", Duration::from_secs(2), || b.revision() == a.revision()).await;
+    assert!(a.is_leader());
+    assert_eq!(a.leadership().borrow().term, 1);
+    for s in [a, b] {
+        s.shutdown().await;
+    }
+}
+
 /// Changes config 0 once more.
 async fn change(store: &cluster::Store, n: u64) {
     let done = store.update(|tables| {
@@ -345,7 +404,7 @@ async fn with_ten_percent_of_the_messages_lost_nothing_is_lost() {
         stores.push(open_with(dir.path(), id, name, &wires, 50).await);
         a.raft().add_voter(id, member(name)).await.unwrap();
     }
-    wires.lost_percent.store(10, std::sync::atomic::Ordering::Relaxed);
+    wires.lost_percent.store(10, Ordering::Relaxed);
     let mut acknowledged = Vec::new();
     let (begin, mut n) = (Instant::now(), 0);
     while acknowledged.len() < 200 {
@@ -360,7 +419,7 @@ async fn with_ten_percent_of_the_messages_lost_nothing_is_lost() {
         }
     }
     println!("200 of {n} writes in {:?}", begin.elapsed());
-    wires.lost_percent.store(0, std::sync::atomic::Ordering::Relaxed);
+    wires.lost_percent.store(0, Ordering::Relaxed);
     for s in &stores {
         let all = || acknowledged.iter().all(|n| s.tables().config(&config_id(*n)).is_some());
         eventually("everything acknowledged is there", Duration::from_secs(20), all).await;

@@ -15,6 +15,7 @@ use cluster::raft::{self, Member, RaftOptions};
 use model::{ClusterId, Node, NodeId, NodeRole, StoreAction, Tables};
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +32,8 @@ const LEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const SNAPSHOT_ENTRIES: u64 = 2000;
 const MESSAGES_MAX: usize = 256;
+/// A manager that had no room on its disk begins anew when it has so much: some snapshots and changes.
+const ROOM_BYTES: usize = 4 << 20;
 
 /// A running manager. Clones are handles; [`Manager::shutdown`] ends it for all.
 #[derive(Clone)]
@@ -254,14 +257,40 @@ impl Manager {
     /// # Errors
     /// See [`InitError`].
     pub async fn move_to(&self, ip: IpAddr) -> Result<Self, InitError> {
+        let mut place = self.inner.place.clone();
+        place.move_to(ip);
+        place.save(&self.inner.dir)?;
+        self.again_at(place).await
+    }
+
+    /// The same manager from what is on disk, after its raft has ended by itself (see [`raft::Raft::broken`]); this one
+    /// ends. When it fails it may be tried again. It is not begun on a disk without room: a leader would only end again,
+    /// and keep the others from electing one that can write.
+    ///
+    /// # Errors
+    /// See [`InitError`].
+    pub async fn again(&self) -> Result<Self, InitError> {
+        self.shutdown().await;
+        room(&self.inner.dir)?;
+        self.again_at(self.inner.place.clone()).await
+    }
+
+    async fn again_at(&self, place: Place) -> Result<Self, InitError> {
         self.shutdown().await;
         let inner = &self.inner;
-        let mut place = inner.place.clone();
-        place.move_to(ip);
         let listener = server::bind(place.listen).await?;
-        place.save(&inner.dir)?;
         let store = open_store(&inner.dir, &inner.credentials, &inner.ring).await?;
         Ok(Self::run(inner.dir.clone(), place, store, inner.ring.clone(), inner.channel.clone(), listener))
+    }
+
+    /// Resolves when this manager has been told to end.
+    pub async fn ending(&self) {
+        self.inner.stop.cancelled().await;
+    }
+
+    /// Whether both are handles on one.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// `swarm init --force-new-cluster` where this manager was until now: it ends, and the one that is returned goes on
@@ -553,6 +582,15 @@ async fn open_store(dir: &Path, credentials: &Credentials, ring: &KeyRing) -> Re
         data_key: ring.data_key().clone(),
     };
     Ok(raft::open(options).await?)
+}
+
+/// Whether a manager can write for a while.
+fn room(dir: &Path) -> Result<(), InitError> {
+    let path = dir.join("room");
+    let tried =
+        std::fs::File::create(&path).and_then(|mut f| f.write_all(&vec![1; ROOM_BYTES]).and_then(|()| f.sync_all()));
+    removed(dir, [std::fs::remove_file(&path)]);
+    tried.map_err(|source| InitError::File { path, source })
 }
 
 async fn wait_until_leader(store: &Store) -> Result<(), InitError> {

@@ -47,7 +47,7 @@ pub async fn watch(store: Store, own: NodeId, stop: CancellationToken) {
 async fn reached(store: &Store, own: &NodeId) -> BTreeMap<String, ManagerStatus> {
     let asked = store.raft().voters().into_iter().map(|(raft_id, m)| async move {
         let leader = m.node == own.as_str();
-        let reachable = leader || store.raft().reaches(&m).await;
+        let reachable = leader || store.raft().reaches(raft_id, &m).await;
         let addr = m.addr.parse().ok()?;
         Some((m.node, ManagerStatus { raft_id, addr, leader, reachable }))
     });
@@ -124,18 +124,20 @@ pub async fn obey_settings(store: Store, ring: KeyRing, credentials: Credentials
 
 /// A manager that is wished to be a worker leaves raft; tried again until it has.
 async fn finish_demotions(store: &Store) {
-    let demoted: Vec<u64> = {
-        let tables = store.tables();
-        let gone = |n: &&Arc<model::Node>| n.spec.role == NodeRole::Worker;
-        tables.nodes().filter(gone).filter_map(|n| n.manager.as_ref().map(|m| m.raft_id)).collect()
-    };
-    for raft_id in demoted {
-        if store.raft().voters().contains_key(&raft_id)
-            && let Err(e) = store.raft().remove_voter(raft_id).await
-        {
+    for raft_id in demoted(&store.tables(), store.raft().members()) {
+        if let Err(e) = store.raft().remove(raft_id).await {
             tracing::warn!(raft_id, "a demoted manager is still in raft: {e}");
         }
     }
+}
+
+/// Which of raft's members, voting or learning, are wished to be workers.
+fn demoted(tables: &Tables, members: BTreeMap<u64, Member>) -> Vec<u64> {
+    let worker = |m: &Member| {
+        let id = m.node.parse::<NodeId>().ok();
+        id.and_then(|id| tables.node(&id)).is_some_and(|n| n.spec.role == NodeRole::Worker)
+    };
+    members.into_iter().filter(|(_, m)| worker(m)).map(|(id, _)| id).collect()
 }
 
 fn differences(tables: &Tables, voters: &BTreeMap<String, ManagerStatus>) -> Vec<StoreAction> {

@@ -2,6 +2,7 @@
 mod support;
 
 use kernel::netlink::{Netlink, VethSpec};
+use kernel::netns::NetNs;
 use model::Protocol;
 use network::{Attach, IpamText, LocalAttach, LocalNetworkSpec, PortBinding, parse_ipam};
 use std::net::IpAddr;
@@ -244,7 +245,12 @@ fn a_restart_of_the_daemon_keeps_everything() {
     bridge.add_veth(&spec).unwrap();
     bridge.add_veth(&VethSpec { name: "vb0000deadbeef", peer: "else", ..VethSpec::default() }).unwrap();
     nft(&m.ns, &["flush", "ruleset"]);
+    // And it was killed while it made a namespace, and while it removed one.
+    let kept = m.namespaces();
+    NetNs::create_at(&m.netns_dir().join("0123456789ab")).unwrap();
+    std::fs::write(m.netns_dir().join("ba9876543210"), "").unwrap();
     m.start();
+    assert_eq!(m.namespaces(), kept);
     assert!(ask(&switch.ns, "10.88.0.1:8080").is_ok(), "made again");
     assert!(!m.links().contains(&stray), "nobody owns it");
     assert!(m.links().iter().any(|l| l == "vb0000deadbeef"), "it may be another engine's");

@@ -242,6 +242,75 @@ fn a_full_disk_is_told_and_survived() {
     lab.end();
 }
 
+/// Makes configs of 300 kB until one is refused; how many were taken, and the refusal.
+fn configs_until_refused(lab: &TestLab, machine: &str, prefix: &str) -> (usize, String) {
+    for n in 0..200 {
+        let said =
+            lab.say(machine, &format!("head -c 300000 /dev/urandom | base64 -w0 | docker config create {prefix}{n} -"));
+        if !said.ok {
+            return (n, said.err);
+        }
+    }
+    panic!("a disk that is full takes everything");
+}
+
+#[test]
+fn a_manager_whose_disk_is_full_goes_on_when_there_is_room() {
+    const OTHERS: [&str; 2] = ["vm-two", "vm-three"];
+    let lab = TestLab::new(&[MACHINE, OTHERS[0], OTHERS[1]]);
+    lab.kill_daemon(MACHINE);
+    lab.on(MACHINE, "mount -t tmpfs -o size=24m none /var/lib/shoal");
+    lab.lab().start(MACHINE).unwrap();
+    let address = lab.address(MACHINE);
+    lab.on(MACHINE, &format!("docker swarm init --advertise-addr {address}"));
+    let names = |machine: &str| lab.on(machine, "docker config ls --format '{{.Name}}' | sort");
+    let takes_again = |name: &str| {
+        lab.until("it takes changes again", SOON, || {
+            let said = lab.say(MACHINE, &format!("echo x | docker config create {name} -"));
+            if said.ok { Ok(()) } else { Err(said.err) }
+        });
+    };
+
+    // Alone: it refuses, and says why.
+    lab.on(MACHINE, "head -c 16m /dev/zero >/var/lib/shoal/fill");
+    let (taken, refusal) = configs_until_refused(&lab, MACHINE, "alone");
+    assert!(refusal.contains("No space left on device"), "{refusal}");
+    lab.on(MACHINE, "docker ps");
+    lab.on(MACHINE, "rm /var/lib/shoal/fill");
+    takes_again("after-alone");
+    let known = names(MACHINE);
+    for n in 0..taken {
+        assert!(known.lines().any(|l| l == format!("alone{n}")), "{n} of {taken} was taken: {known}");
+    }
+
+    // With others: they go on, and it comes back.
+    let token = lab.on(MACHINE, "docker swarm join-token -q manager");
+    for other in OTHERS {
+        lab.on(other, &format!("docker swarm join --token {token} {address}:2377"));
+        lab.node_becomes(other, "Ready", SOON);
+    }
+    lab.on(MACHINE, "docker config rm $(docker config ls -q); cat /dev/zero >/var/lib/shoal/fill; true");
+    lab.until("another one leads", SOON, || {
+        lab.say(OTHERS[0], "head -c 300000 /dev/urandom | base64 -w0 | docker config create more-$(cat /proc/sys/kernel/random/uuid) -");
+        let nodes = lab.on(OTHERS[0], "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'");
+        let gone = nodes.contains(&format!("{MACHINE} Unreachable"));
+        if gone && nodes.contains(" Leader") { Ok(()) } else { Err(nodes) }
+    });
+    lab.on(OTHERS[0], "echo x | docker config create meanwhile -");
+    lab.on(MACHINE, "rm /var/lib/shoal/fill");
+    lab.until("it is a manager again", SOON, || {
+        let nodes = lab.on(OTHERS[0], "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'");
+        if nodes.contains(&format!("{MACHINE} Reachable")) { Ok(()) } else { Err(nodes) }
+    });
+    takes_again("after-all");
+    assert_eq!(names(MACHINE), names(OTHERS[0]));
+    assert!(names(MACHINE).contains("meanwhile"));
+    lab.kill_daemon(MACHINE);
+    lab.on(MACHINE, "umount -l /var/lib/shoal");
+    lab.lab().start(MACHINE).unwrap();
+    lab.end();
+}
+
 #[test]
 fn damaged_files_cost_what_they_held_and_nothing_else() {
     let lab = TestLab::new(&[MACHINE]);

@@ -29,8 +29,6 @@ use wire::{Refusal, RefusalKind};
 
 /// Where a manager that does not lead says who does.
 pub const LEADER_HEADER: &str = "x-shoal-leader";
-/// Whom a call between managers is meant for.
-pub const TARGET_HEADER: &str = "x-shoal-target";
 /// The longest answer to a single call.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,11 +1,11 @@
 //! Calls between managers: raft's, over connections that are kept.
 use super::link::Link;
 use super::pipe;
-use super::{ChannelError, TARGET_HEADER, post};
+use super::{ChannelError, post};
 use crate::ca::{Credentials, tls};
 use crate::raft::{Call, Member, Transport, TransportError};
 use async_trait::async_trait;
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use http_body_util::{BodyExt, Limited};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -58,10 +58,7 @@ impl PeerTransport {
 
     async fn post(&self, to: &Member, call: Call, body: Vec<u8>) -> Result<Vec<u8>, ChannelError> {
         let addr = address(to)?;
-        let mut request = post(&format!("/shoal/v1/raft/{}", call.path()), pipe::full(body))?;
-        if let Ok(target) = HeaderValue::from_str(&to.node) {
-            request.headers_mut().insert(TARGET_HEADER, target);
-        }
+        let request = post(&format!("/shoal/v1/raft/{}", call.path()), pipe::full(body))?;
         let response = self.link(addr).await?.send(request).await?;
         if response.status() != StatusCode::OK {
             return Err(ChannelError::Answer(format!("HTTP status {}", response.status())));

@@ -1,7 +1,7 @@
 //! When to stand for election: the lease has run out, a majority misses the leader too, and a freshly drawn pause is
 //! over. The question to the others (a "pre-vote") keeps a manager that was cut off from pushing the term up and
 //! deposing a healthy leader when it comes back.
-use super::{Call, Raft, TransportError};
+use super::{Raft, TransportError, network};
 use openraft::{ServerState, TokioInstant};
 use rand::Rng;
 use std::time::Duration;
@@ -56,14 +56,14 @@ async fn step(raft: &Raft) -> Result<Duration, TransportError> {
         return Ok(HEARTBEAT);
     }
     let mut asked = tokio::task::JoinSet::new();
-    for (_, member) in voters.iter().filter(|(id, _)| **id != raft.id()) {
-        let (transport, member) = (raft.transport.clone(), member.clone());
+    let needed = voters.len() / 2;
+    for (id, member) in voters.into_iter().filter(|(id, _)| *id != raft.id()) {
+        let transport = raft.transport.clone();
         asked.spawn(async move {
-            let answer = tokio::time::timeout(PROBE_TIMEOUT, transport.call(&member, Call::Probe, Vec::new())).await;
-            matches!(answer, Ok(Ok(bytes)) if wire::codec::from_slice::<bool>(&bytes).unwrap_or(false))
+            let answer = tokio::time::timeout(PROBE_TIMEOUT, network::probe(&*transport, id, &member)).await;
+            matches!(answer, Ok(Ok(true)))
         });
     }
-    let needed = voters.len() / 2;
     let mut agree = 0;
     while let Some(answer) = asked.join_next().await {
         agree += usize::from(answer.unwrap_or(false));

@@ -19,6 +19,10 @@ const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
 const STATE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("state");
 /// The newest entries are kept in memory, because they are read again at once: for applying and for sending.
 const TAIL_ENTRIES: usize = 512;
+const TAIL_BYTES: usize = 4 << 20;
+/// What is sent to another manager at once, unless a single entry is larger: openraft gives a call the time between two
+/// heartbeats only.
+const SENT_BYTES: usize = 256 << 10;
 /// Pages of the file that are kept in memory.
 const CACHE_BYTES: usize = 32 << 20;
 /// A log that has grown by so much, and by twice the last snapshot, is due to be cut, however few its entries are.
@@ -57,10 +61,76 @@ type Meta = SnapshotMeta<u64, super::Member>;
 pub struct Database {
     db: Arc<parking_lot::RwLock<Option<redb::Database>>>,
     key: DataKey,
-    tail: Arc<parking_lot::Mutex<BTreeMap<u64, Entry<Types>>>>,
+    tail: Arc<parking_lot::Mutex<Tail>>,
     /// Bytes of log since the last snapshot, and of that.
     grown: Arc<AtomicU64>,
     snapshot_bytes: Arc<AtomicU64>,
+}
+
+/// The newest entries without a gap, each with its size in the file.
+#[derive(Default)]
+struct Tail {
+    entries: BTreeMap<u64, (Entry<Types>, usize)>,
+    bytes: usize,
+}
+
+impl Tail {
+    fn push(&mut self, entry: Entry<Types>, bytes: usize) {
+        self.bytes += bytes;
+        if let Some((_, before)) = self.entries.insert(entry.log_id.index, (entry, bytes)) {
+            self.bytes -= before;
+        }
+        while self.entries.len() > TAIL_ENTRIES || self.bytes > TAIL_BYTES && self.entries.len() > 1 {
+            self.bytes -= self.entries.pop_first().map_or(0, |(_, (_, bytes))| bytes);
+        }
+    }
+
+    fn retain(&mut self, stays: impl Fn(u64) -> bool) {
+        self.entries.retain(|index, _| stays(*index));
+        self.bytes = self.entries.values().map(|(_, bytes)| bytes).sum();
+    }
+
+    /// The wanted entries, if all of them are here; fewer when they are more than `limit` bytes, but one at least.
+    fn get(&self, range: (Bound<u64>, Bound<u64>), limit: usize) -> Option<Vec<Entry<Types>>> {
+        let first = *self.entries.first_key_value()?.0;
+        let last = *self.entries.last_key_value()?.0;
+        let from = match range.0 {
+            Bound::Included(n) => n,
+            Bound::Excluded(n) => n + 1,
+            Bound::Unbounded => 0,
+        };
+        let end = match range.1 {
+            Bound::Included(n) => n + 1,
+            Bound::Excluded(n) => n,
+            Bound::Unbounded => last + 1,
+        };
+        // Only what is certainly complete here; the file answers for the rest.
+        if !(first <= from && from < end && end <= last + 1) {
+            return None;
+        }
+        let mut room = Room::of(limit);
+        let fitting = self.entries.range(from..end).take_while(|(_, (_, bytes))| room.takes(*bytes));
+        Some(fitting.map(|(_, (e, _))| e.clone()).collect())
+    }
+}
+
+/// Takes so many bytes, and one thing however large it is.
+struct Room {
+    left: usize,
+    taken: bool,
+}
+
+impl Room {
+    fn of(limit: usize) -> Self {
+        Self { left: limit, taken: false }
+    }
+
+    fn takes(&mut self, bytes: usize) -> bool {
+        let fits = !self.taken || bytes <= self.left;
+        self.left = self.left.saturating_sub(bytes);
+        self.taken = true;
+        fits
+    }
 }
 
 impl Database {
@@ -201,16 +271,24 @@ impl Database {
 
     /// All entries from there on.
     pub async fn entries_from(&self, from: u64) -> Result<Vec<Entry<Types>>, FileError> {
-        self.entries((Bound::Included(from), Bound::Unbounded)).await
+        self.entries((Bound::Included(from), Bound::Unbounded), usize::MAX).await
     }
 
-    async fn entries(&self, range: (Bound<u64>, Bound<u64>)) -> Result<Vec<Entry<Types>>, FileError> {
+    /// As [`Tail::get`], from the file if need be.
+    async fn entries(&self, range: (Bound<u64>, Bound<u64>), limit: usize) -> Result<Vec<Entry<Types>>, FileError> {
+        if let Some(entries) = self.tail.lock().get(range, limit) {
+            return Ok(entries);
+        }
         let key = self.key.clone();
         self.read(move |tx| {
             let table = tx.open_table(LOG)?;
             let mut entries = Vec::new();
+            let mut room = Room::of(limit);
             for row in table.range(range)? {
                 let (index, bytes) = row?;
+                if !room.takes(bytes.value().len()) {
+                    break;
+                }
                 entries.push(opened(&key, index.value(), bytes.value())?);
             }
             Ok(entries)
@@ -237,26 +315,6 @@ impl Database {
             Ok(Some(opened(&key, index.value(), bytes.value())?.log_id))
         })
         .await
-    }
-
-    /// The wanted entries, if all of them are in memory.
-    fn in_memory(&self, range: (Bound<u64>, Bound<u64>)) -> Option<Vec<Entry<Types>>> {
-        let tail = self.tail.lock();
-        let first = *tail.first_key_value()?.0;
-        let last = *tail.last_key_value()?.0;
-        let from = match range.0 {
-            Bound::Included(n) => n,
-            Bound::Excluded(n) => n + 1,
-            Bound::Unbounded => 0,
-        };
-        let end = match range.1 {
-            Bound::Included(n) => n + 1,
-            Bound::Excluded(n) => n,
-            Bound::Unbounded => last + 1,
-        };
-        // Only what is certainly complete here; the file answers for the rest.
-        (first <= from && from < end && end <= last + 1)
-            .then(|| tail.range(from..end).map(|(_, e)| e.clone()).collect())
     }
 }
 
@@ -293,10 +351,12 @@ impl RaftLogReader<Types> for Database {
         range: RB,
     ) -> Result<Vec<Entry<Types>>, Wrong> {
         let range = (range.start_bound().cloned(), range.end_bound().cloned());
-        if let Some(entries) = self.in_memory(range) {
-            return Ok(entries);
-        }
-        self.entries(range).await.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
+        self.entries(range, usize::MAX).await.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<Entry<Types>>, Wrong> {
+        let entries = self.entries((Bound::Included(start), Bound::Excluded(end)), SENT_BYTES).await;
+        entries.map_err(|e| wrong(ErrorSubject::Logs, ErrorVerb::Read, e))
     }
 }
 
@@ -335,9 +395,11 @@ impl RaftLogStorage<Types> for Database {
                 Ok((index, self.key.seal(&place(index), &wire::codec::to_vec(e)?)?))
             })
             .collect();
+        let mut sizes = Vec::new();
         let written = match encoded {
             Ok(rows) => {
-                self.grown.fetch_add(rows.iter().map(|(_, bytes)| bytes.len() as u64).sum(), Ordering::Relaxed);
+                sizes.extend(rows.iter().map(|(_, bytes)| bytes.len()));
+                self.grown.fetch_add(sizes.iter().sum::<usize>() as u64, Ordering::Relaxed);
                 self.write(move |tx| {
                     let mut table = tx.open_table(LOG)?;
                     for (index, bytes) in rows {
@@ -352,10 +414,7 @@ impl RaftLogStorage<Types> for Database {
         match written {
             Ok(()) => {
                 let mut tail = self.tail.lock();
-                tail.extend(entries.into_iter().map(|e| (e.log_id.index, e)));
-                while tail.len() > TAIL_ENTRIES {
-                    tail.pop_first();
-                }
+                entries.into_iter().zip(sizes).for_each(|(e, bytes)| tail.push(e, bytes));
                 drop(tail);
                 callback.log_io_completed(Ok(()));
                 Ok(())
@@ -368,7 +427,7 @@ impl RaftLogStorage<Types> for Database {
     }
 
     async fn truncate(&mut self, log_id: LogId<u64>) -> Result<(), Wrong> {
-        self.tail.lock().retain(|index, _| *index < log_id.index);
+        self.tail.lock().retain(|index| index < log_id.index);
         let cut = self.write(move |tx| {
             tx.open_table(LOG)?.retain_in(log_id.index.., |_, _| false)?;
             Ok(())
@@ -377,7 +436,7 @@ impl RaftLogStorage<Types> for Database {
     }
 
     async fn purge(&mut self, log_id: LogId<u64>) -> Result<(), Wrong> {
-        self.tail.lock().retain(|index, _| *index > log_id.index);
+        self.tail.lock().retain(|index| index > log_id.index);
         let bytes =
             wire::codec::to_vec(&log_id).map_err(|e| wrong(ErrorSubject::Log(log_id), ErrorVerb::Write, e.into()))?;
         let purge = self.write(move |tx| {

@@ -13,8 +13,8 @@ use crate::ca::DataKey;
 use crate::store::{Clock, Leadership, Shared, Store};
 use model::tables::{Change, TablesImage};
 use model::{Object, ObjectRef, StoreAction, StoreError, Tables, Timestamp};
-use openraft::error::{InitializeError, RaftError};
-use openraft::{ChangeMembers, Config, ServerState, SnapshotPolicy};
+use openraft::error::{ChangeMembershipError, ClientWriteError, Fatal, InitializeError, RaftError};
+use openraft::{ChangeMembers, Config, RaftMetrics, ServerState, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -135,8 +135,12 @@ const QUORUM_LOST: Duration = Duration::from_millis(1200);
 /// A manager that has not answered for so long is shown as unreachable.
 const REACHED_WITHIN: Duration = Duration::from_secs(1);
 
-/// The others agree to let a manager go within this, or it is tried again later.
-const REMOVED_WITHIN: Duration = Duration::from_secs(10);
+/// The others agree to a change of the members within this, or it is tried again later.
+const CHANGED_WITHIN: Duration = Duration::from_secs(10);
+/// While another change is under way, this one is tried again after so long.
+const CHANGE_AGAIN: Duration = Duration::from_millis(20);
+/// A new manager has the whole log within this.
+const LEARNT_WITHIN: Duration = Duration::from_secs(30);
 
 /// A handle on a running raft.
 #[derive(Clone)]
@@ -221,10 +225,16 @@ impl Raft {
 
     /// The managers that vote, and where they are.
     pub fn voters(&self) -> BTreeMap<u64, Member> {
-        let metrics = self.inner.metrics().borrow().clone();
-        let membership = metrics.membership_config.membership();
-        let voters: BTreeSet<u64> = membership.voter_ids().collect();
-        membership.nodes().filter(|(id, _)| voters.contains(id)).map(|(id, m)| (*id, m.clone())).collect()
+        let metrics = self.inner.metrics();
+        let voters: BTreeSet<u64> = metrics.borrow().membership_config.membership().voter_ids().collect();
+        self.members().into_iter().filter(|(id, _)| voters.contains(id)).collect()
+    }
+
+    /// Those that vote, and those that only learn yet.
+    pub fn members(&self) -> BTreeMap<u64, Member> {
+        let metrics = self.inner.metrics();
+        let metrics = metrics.borrow();
+        metrics.membership_config.membership().nodes().map(|(id, m)| (*id, m.clone())).collect()
     }
 
     /// The same as it changes.
@@ -232,58 +242,80 @@ impl Raft {
         self.voters.clone()
     }
 
-    /// Whether another manager answers.
-    pub async fn reaches(&self, member: &Member) -> bool {
-        let call = self.transport.call(member, Call::Probe, Vec::new());
-        matches!(tokio::time::timeout(REACHED_WITHIN, call).await, Ok(Ok(_)))
+    /// Whether another manager answers, as this member.
+    pub async fn reaches(&self, id: u64, member: &Member) -> bool {
+        let asked = network::probe(&*self.transport, id, member);
+        matches!(tokio::time::timeout(REACHED_WITHIN, asked).await, Ok(Ok(_)))
     }
 
     /// Takes a manager in: it learns everything, then votes. One that votes already is only given its new address.
     ///
     /// # Errors
-    /// See [`MembershipError`].
+    /// See [`MembershipError`]. A manager that was not taken in is not listed either.
     pub async fn add_voter(&self, id: u64, member: Member) -> Result<(), MembershipError> {
-        let refused = |e: &dyn fmt::Display| MembershipError::Refused(e.to_string());
         let known = self.voters().remove(&id);
         if known.as_ref() == Some(&member) {
             return Ok(());
         }
         if known.is_some() {
-            let moved = ChangeMembers::SetNodes(BTreeMap::from([(id, member)]));
-            self.inner.change_membership(moved, true).await.map_err(|e| refused(&e))?;
-            return Ok(());
+            return self.change(ChangeMembers::SetNodes(BTreeMap::from([(id, member)])), true).await;
         }
-        if !self.reaches(&member).await {
+        if !self.reaches(id, &member).await {
             return Err(MembershipError::Unreachable(member));
         }
-        let learn = self.inner.add_learner(id, member, true);
-        let learnt = match tokio::time::timeout(Duration::from_secs(30), learn).await {
-            Ok(done) => done.map(drop).map_err(|e| refused(&e)),
-            Err(_) => Err(MembershipError::Timeout),
+        let taken_in = async {
+            self.change(ChangeMembers::AddNodes(BTreeMap::from([(id, member.clone())])), true).await?;
+            self.learnt(id).await?;
+            self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await
         };
-        if let Err(e) = learnt {
-            let forget = ChangeMembers::RemoveNodes(BTreeSet::from([id]));
-            if let Err(e) = self.inner.change_membership(forget, true).await {
-                tracing::warn!(id, "a manager that did not catch up is still listed: {e}");
-            }
-            return Err(e);
+        let taken_in = taken_in.await;
+        if taken_in.is_err()
+            && let Err(e) = self.remove(id).await
+        {
+            tracing::warn!(id, "a manager that was not taken in is still listed: {e}");
         }
-        let change = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        self.inner.change_membership(change, true).await.map_err(|e| refused(&e))?;
-        Ok(())
+        taken_in
     }
 
-    /// Lets a manager go.
+    /// Lets a member go, whether it votes or only learns. Fine when there is no such member.
     ///
     /// # Errors
     /// See [`MembershipError`].
-    pub async fn remove_voter(&self, id: u64) -> Result<(), MembershipError> {
-        let change = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-        let removal = self.inner.change_membership(change, false);
-        match tokio::time::timeout(REMOVED_WITHIN, removal).await {
-            Ok(done) => done.map(drop).map_err(|e| MembershipError::Refused(e.to_string())),
-            Err(_) => Err(MembershipError::NoMajority),
+    pub async fn remove(&self, id: u64) -> Result<(), MembershipError> {
+        if self.voters().contains_key(&id) {
+            self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await
+        } else if self.members().contains_key(&id) {
+            self.change(ChangeMembers::RemoveNodes(BTreeSet::from([id])), true).await
+        } else {
+            Ok(())
         }
+    }
+
+    /// Waits until a member has the log as it is now.
+    async fn learnt(&self, id: u64) -> Result<(), MembershipError> {
+        let wanted = self.inner.metrics().borrow().last_log_index;
+        let has = |m: &RaftMetrics<u64, Member>| {
+            let matched = m.replication.as_ref().and_then(|r| *r.get(&id)?);
+            matched.map(|l| l.index) >= wanted || m.state != ServerState::Leader
+        };
+        let waited = self.inner.wait(Some(LEARNT_WITHIN)).metrics(has, "a new manager learns").await;
+        waited.map(drop).map_err(|_| MembershipError::Timeout)
+    }
+
+    /// One change of the members; others that are under way are waited for.
+    async fn change(&self, change: ChangeMembers<u64, Member>, retain: bool) -> Result<(), MembershipError> {
+        let changed = async {
+            loop {
+                match self.inner.change_membership(change.clone(), retain).await {
+                    Ok(_) => return Ok(()),
+                    Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                        ChangeMembershipError::InProgress(_),
+                    ))) => tokio::time::sleep(CHANGE_AGAIN).await,
+                    Err(e) => return Err(MembershipError::Refused(e.to_string())),
+                }
+            }
+        };
+        tokio::time::timeout(CHANGED_WITHIN, changed).await.unwrap_or(Err(MembershipError::NoMajority))
     }
 
     /// Answers a call of another manager (see [`Call`]).
@@ -342,6 +374,20 @@ impl Raft {
         }
     }
 
+    /// Why raft has ended by itself, if it has: its file cannot be written, or a fault.
+    pub fn fault(&self) -> Option<String> {
+        fault(&self.inner.metrics().borrow())
+    }
+
+    /// Resolves when raft has ended by itself, with why. Never after [`Self::shutdown`].
+    pub async fn broken(&self) -> String {
+        let mut metrics = self.inner.metrics();
+        match metrics.wait_for(|m| m.running_state.is_err()).await.ok().and_then(|m| fault(&m)) {
+            Some(why) => why,
+            None => std::future::pending().await,
+        }
+    }
+
     /// Ends the tasks of raft and closes its file.
     pub async fn shutdown(&self) {
         self.stop.cancel();
@@ -394,6 +440,10 @@ impl Raft {
         }
         tx.send_replace(Leadership::default());
     }
+}
+
+fn fault(metrics: &RaftMetrics<u64, Member>) -> Option<String> {
+    metrics.running_state.as_ref().err().filter(|e| !matches!(e, Fatal::Stopped)).map(ToString::to_string)
 }
 
 /// What differs between two pictures of the tables, for watchers that could not see the transactions.

@@ -53,8 +53,8 @@ pub enum UpdateError<E> {
         "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online."
     )]
     NotLeader(Option<raft::Member>),
-    /// Raft has stopped.
-    #[error("the store has stopped: {0}")]
+    /// Raft has ended by itself.
+    #[error("this manager has stopped: {0}")]
     Stopped(String),
 }
 
@@ -178,7 +178,7 @@ impl Store {
         let _one_at_a_time = self.writer.lock().await;
         let leadership = self.raft.leadership().borrow().clone();
         if !leadership.here {
-            return Err(UpdateError::NotLeader(leadership.leader));
+            return Err(self.leads_not(leadership.leader));
         }
         let (actions, value) = {
             let tables = self.tables();
@@ -192,7 +192,7 @@ impl Store {
         let written = tokio::select! {
             written = self.raft.inner().client_write(transaction) => written,
             // Cut off from the majority: whether it is ever committed is for the next leader to say.
-            _ = leads.wait_for(|l| !l.here) => return Err(UpdateError::NotLeader(None)),
+            _ = leads.wait_for(|l| !l.here) => return Err(self.leads_not(None)),
         };
         match written {
             Ok(done) => match done.data {
@@ -204,6 +204,11 @@ impl Store {
             }
             Err(e) => Err(UpdateError::Stopped(e.to_string())),
         }
+    }
+
+    /// Why nothing can be written here while this manager does not lead.
+    pub fn leads_not<E>(&self, leader: Option<raft::Member>) -> UpdateError<E> {
+        self.raft.fault().map_or(UpdateError::NotLeader(leader), UpdateError::Stopped)
     }
 
     /// Ends raft and closes its file. The tables can still be read.

@@ -18,6 +18,8 @@ pub struct Wires {
     pub cut: Mutex<HashSet<String>>,
     /// So many calls of a hundred are lost, and as many answers.
     pub lost_percent: AtomicU64,
+    /// What a link carries; 0: any amount at once.
+    pub bytes_per_second: AtomicU64,
     calls: AtomicU64,
 }
 
@@ -42,6 +44,9 @@ impl Transport for Wire {
         let cut = |who: &str| self.wires.cut.lock().unwrap().contains(who);
         if cut(&self.from) || cut(&to.node) || self.wires.loses() {
             return Err(gone());
+        }
+        if let Some(ms) = (1000 * body.len() as u64).checked_div(self.wires.bytes_per_second.load(Ordering::Relaxed)) {
+            tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         let store = self.wires.stores.lock().unwrap().get(&to.node).cloned().ok_or_else(gone)?;
         let answer = store.raft().serve(call, &body).await;
@@ -101,10 +106,15 @@ pub fn config_id(n: u64) -> ConfigId {
 
 /// Writes config `n`.
 pub async fn write(store: &Store, n: u64) -> Result<(), UpdateError<Infallible>> {
+    write_large(store, n, 300).await
+}
+
+/// Writes config `n` of so many bytes.
+pub async fn write_large(store: &Store, n: u64, bytes: usize) -> Result<(), UpdateError<Infallible>> {
     let config = model::Config {
         id: config_id(n),
         meta: Default::default(),
-        spec: ConfigSpec { name: format!("c{n}"), data: vec![7; 300], ..Default::default() },
+        spec: ConfigSpec { name: format!("c{n}"), data: vec![7; bytes], ..Default::default() },
     };
     store.update(|_| Ok((vec![StoreAction::Create(config.into())], ()))).await
 }

@@ -92,7 +92,7 @@ impl Control {
 
     /// Takes a manager out of raft.
     pub(super) async fn remove_manager(&self, raft_id: u64) -> Result<(), Refusal> {
-        let removed = self.store.raft().remove_voter(raft_id).await;
+        let removed = self.store.raft().remove(raft_id).await;
         removed.map_err(|e| failed_precondition(format!("can't remove member from the raft: {e}")))
     }
 
@@ -104,9 +104,9 @@ impl Control {
         }
         let raft = self.store.raft();
         raft.add_voter(raft_id, member).await.map_err(|e| Refusal::unavailable(e.to_string()).as_rpc())?;
-        // What the same machine was before it lost its disk.
+        // What the same machine was before it lost its disk, or tried in vain.
         let former: Vec<u64> = raft
-            .voters()
+            .members()
             .into_iter()
             .filter(|(id, m)| *id != raft_id && m.node == node.as_str())
             .map(|v| v.0)

@@ -18,7 +18,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Name of the namespace's file.
-const NAME: &str = "ingress_sbox";
+pub const NAME: &str = "ingress_sbox";
 /// Host side of its interface, unless another engine of this namespace has it.
 const INTERFACE: &str = "ve-ingress";
 

@@ -84,6 +84,7 @@ impl Owner {
         owner.ensure_bridges();
         owner.restore_swarm();
         owner.restore_sandboxes()?;
+        owner.remove_stray_namespaces()?;
         owner.remove_stray_links()?;
         owner.apply_firewall()?;
         // On a full disk what was saved last is still true but for what has been found gone, and will be again.
@@ -94,7 +95,11 @@ impl Owner {
     }
 
     fn netns_path(&self, container: &str) -> PathBuf {
-        self.config.exec_dir.join("netns").join(container.get(..12).unwrap_or(container))
+        self.netns_dir().join(container.get(..12).unwrap_or(container))
+    }
+
+    fn netns_dir(&self) -> PathBuf {
+        self.config.exec_dir.join("netns")
     }
 
     fn open_netns(&self, container: &str) -> Result<NetNs, NetworkError> {

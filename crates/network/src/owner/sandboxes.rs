@@ -6,7 +6,7 @@ use crate::dns::{DnsWishes, HostsFile, ResolvConf, Scope, hostname_file};
 use crate::endpoint::EndpointInfo;
 use crate::error::{NetworkError, chain};
 use crate::local::{BRIDGE, GWBRIDGE, HOST, NONE};
-use crate::overlay::ingress::loose_reverse_path;
+use crate::overlay::ingress::{self, loose_reverse_path};
 use crate::sandbox::{NameFiles, Sandbox, SandboxKind, SandboxSpec};
 use kernel::netlink::{Netlink, Route};
 use kernel::netns::NetNs;
@@ -108,6 +108,22 @@ impl Owner {
         }
         self.replug_all()?;
         Ok(())
+    }
+
+    /// Removes the namespaces that no sandbox has: a daemon that was killed had made them and not yet said so, or had begun
+    /// to remove them.
+    pub(super) fn remove_stray_namespaces(&self) -> Result<(), NetworkError> {
+        let own = self.saved.sandboxes.iter().filter(|(_, s)| self.is_own(s.spec.kind));
+        let own: BTreeSet<PathBuf> = own.map(|(id, _)| self.netns_path(id)).collect();
+        let Ok(found) = std::fs::read_dir(self.netns_dir()) else { return Ok(()) };
+        let mut failed = Vec::new();
+        for path in found.flatten().map(|f| f.path()) {
+            if !own.contains(&path) && !path.ends_with(ingress::NAME) {
+                tracing::info!(path = %path.display(), "removing a network namespace that no container has");
+                failed.extend(NetNs::remove(&path).err().map(NetworkError::from));
+            }
+        }
+        all_or_first(failed)
     }
 
     fn republish(&mut self, container: &str, e: &EndpointInfo) {

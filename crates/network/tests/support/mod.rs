@@ -3,6 +3,7 @@
 use kernel::netlink::{Netlink, Route, VethSpec};
 use kernel::netns::NetNs;
 use network::{Attach, Config, EndpointInfo, LocalAttach, Networks, SandboxSpec};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -129,6 +130,14 @@ impl Machine {
         self.block_on(self.net().connect(&container(n), Attach::Local(wish)))
     }
 
+    pub fn netns_dir(&self) -> PathBuf {
+        self.config().exec_dir.join("netns")
+    }
+
+    pub fn namespaces(&self) -> BTreeSet<PathBuf> {
+        std::fs::read_dir(self.netns_dir()).unwrap().map(|f| f.unwrap().path()).collect()
+    }
+
     pub fn links(&self) -> Vec<String> {
         Netlink::open_in(&self.ns).unwrap().links().unwrap().into_iter().map(|l| l.name).collect()
     }
@@ -142,7 +151,7 @@ impl Drop for Machine {
             let _ = self.block_on(net.reap(Default::default()));
         }
         self.kill();
-        for entry in std::fs::read_dir(self.dir.path().join("exec/netns")).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(self.netns_dir()).into_iter().flatten().flatten() {
             let _ = NetNs::remove(&entry.path());
         }
         let _ = kernel::bpffs::unmount(&self.dir.path().join("bpf"));

@@ -105,9 +105,7 @@ impl Membership {
         options: InitOptions,
     ) -> Result<NodeId, Refusal> {
         let manager = joined.manager.write().take().ok_or_else(already_in)?;
-        for task in joined.manager_tasks.lock().drain(..) {
-            task.abort();
-        }
+        joined.end_manager_tasks();
         let unlock = manager.unlock_key();
         let again = match manager.alone(options).await {
             Ok(manager) => manager,

@@ -93,6 +93,7 @@ pub(super) async fn keep_session(engine: Weak<Engine>, joined: Arc<Joined>) {
             end = joined.agent.serve(Session { up: session.send, down: session.receive }) => end,
             () = lead_here(manager.as_ref()), if !in_process => SessionEnd::Restart("this manager leads now".into()),
             () = lead_elsewhere(manager.as_ref(), leader), if !in_process => SessionEnd::Restart("another manager leads now".into()),
+            () = ending(manager.as_ref()) => SessionEnd::Restart("this manager ends or begins anew".into()),
         };
         remember_managers(&engine, &joined);
         match end {
@@ -122,6 +123,14 @@ async fn lead_here(manager: Option<&Manager>) {
         }
     }
     std::future::pending().await
+}
+
+/// Resolves when this manager ends, perhaps for another one in its place; never for a worker.
+async fn ending(manager: Option<&Manager>) {
+    match manager {
+        Some(m) => m.ending().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Resolves when raft tells this manager that another one than `leader` leads: a leader that is dead says nothing to the

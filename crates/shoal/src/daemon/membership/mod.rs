@@ -45,6 +45,7 @@ pub struct Membership {
     changing: tokio::sync::Mutex<()>,
     engine: OnceLock<(std::sync::Weak<Engine>, api::Server)>,
     attached: Mutex<BTreeMap<(String, String), model::TaskId>>,
+    faults: Mutex<roles::Faults>,
 }
 
 #[derive(Clone)]
@@ -80,9 +81,12 @@ impl Joined {
     }
 
     fn end_tasks(&self) {
-        for task in self.tasks.lock().drain(..).chain(self.manager_tasks.lock().drain(..)) {
-            task.abort();
-        }
+        self.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.end_manager_tasks();
+    }
+
+    fn end_manager_tasks(&self) {
+        self.manager_tasks.lock().drain(..).for_each(|task| task.abort());
     }
 }
 
@@ -95,6 +99,7 @@ impl Membership {
             changing: tokio::sync::Mutex::new(()),
             engine: OnceLock::new(),
             attached: Mutex::default(),
+            faults: Mutex::default(),
         }
     }
 

@@ -15,12 +15,18 @@ use node::tasks::Tasks;
 use parking_lot::{Mutex, RwLock};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wire::Refusal;
 
 /// A daemon that starts waits so long for the other managers before it opens its doors.
 const LEADER_KNOWN_WITHIN: Duration = Duration::from_secs(3);
 const ROLE_AGAIN: Duration = Duration::from_secs(1);
+/// How long a manager that has ended by itself stays away; longer than an election takes.
+const PAUSE_MIN: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+const FAULTS_FORGOTTEN: Duration = Duration::from_secs(120);
+/// After that, while it cannot begin anew it is tried again so often.
+const MANAGER_AGAIN: Duration = Duration::from_secs(1);
 
 impl Membership {
     pub(super) async fn reopen_manager(&self, engine: &Arc<Engine>, unlock: Option<&UnlockKey>) -> Result<(), Refusal> {
@@ -122,7 +128,23 @@ impl Membership {
             .set_local_networks(Arc::new(move |name| networks.local(name).ok().map(|n| n.spec.name.clone())));
         let events = tokio::spawn(swarm_events::follow(manager.store().clone(), engine.events.clone()));
         joined.manager_tasks.lock().push(events);
+        tokio::spawn(mend(Arc::downgrade(engine), manager.clone()));
         *joined.manager.write() = Some(manager);
+        Ok(())
+    }
+
+    /// A manager that has ended by itself begins anew.
+    ///
+    /// # Errors
+    /// Why it cannot yet; until it can, it is shown what it knew, and nothing is written through it.
+    async fn begin_again(&self, engine: &Arc<Engine>, broken: &Manager) -> Result<(), Refusal> {
+        let _one = self.changing.lock().await;
+        let is_it = |j: &Arc<Joined>| j.manager().is_some_and(|m| m.is(broken));
+        let Some(joined) = self.joined().filter(is_it) else { return Ok(()) };
+        let manager = broken.again().await?;
+        joined.end_manager_tasks();
+        self.take_up(engine, &joined, manager)?;
+        tracing::info!("the manager goes on");
         Ok(())
     }
 
@@ -155,9 +177,7 @@ impl Membership {
             return;
         }
         let Some(manager) = joined.manager.write().take() else { return };
-        for task in joined.manager_tasks.lock().drain(..) {
-            task.abort();
-        }
+        joined.end_manager_tasks();
         joined.file.lock().managers = manager.channel().managers();
         if let Err(e) = joined.file.lock().save(&self.dir) {
             tracing::warn!(error = %e, "the managers' addresses are not kept");
@@ -173,9 +193,7 @@ impl Membership {
             return;
         }
         let Some(manager) = joined.manager.write().take() else { return };
-        for task in joined.manager_tasks.lock().drain(..) {
-            task.abort();
-        }
+        joined.end_manager_tasks();
         let moved = match manager.move_to(to).await {
             Ok(moved) => moved,
             Err(e) => {
@@ -243,6 +261,49 @@ impl Membership {
     }
 }
 
+/// How often the manager has ended by itself of late. It does not begin anew at once: the other managers shall have the
+/// time to elect one that works.
+#[derive(Default)]
+pub(super) struct Faults {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Faults {
+    /// How long to wait before it begins anew, when it has ended now.
+    fn pause(&mut self, now: Instant) -> Duration {
+        let recent = self.last.filter(|(at, _)| now.duration_since(*at) < FAULTS_FORGOTTEN);
+        let pause = recent.map_or(PAUSE_MIN, |(_, before)| (2 * before).min(PAUSE_MAX));
+        self.last = Some((now, pause));
+        pause
+    }
+}
+
+/// Watches over a manager: when its raft has ended by itself (no room on the disk, a fault) it begins anew, as soon as it
+/// can.
+async fn mend(engine: Weak<Engine>, manager: Manager) {
+    let why = tokio::select! {
+        why = manager.store().raft().broken() => why,
+        () = manager.ending() => return,
+    };
+    let pause = match engine.upgrade() {
+        Some(engine) => engine.membership.faults.lock().pause(Instant::now()),
+        None => return,
+    };
+    tracing::error!(why, ?pause, "the manager has stopped; it begins anew");
+    tokio::time::sleep(pause).await;
+    let mut said = String::new();
+    loop {
+        let Some(engine) = engine.upgrade() else { return };
+        let Err(e) = engine.membership.begin_again(&engine, &manager).await else { return };
+        drop(engine);
+        if said != e.message {
+            tracing::error!(error = %e, "the manager cannot begin anew yet");
+            said = e.message;
+        }
+        tokio::time::sleep(MANAGER_AGAIN).await;
+    }
+}
+
 /// Acts on a promotion, and on a demotion once the others have let this manager go.
 async fn follow_role(engine: Weak<Engine>, joined: Arc<Joined>) {
     let mut row = joined.agent.row();
@@ -274,4 +335,22 @@ async fn follow_role(engine: Weak<Engine>, joined: Arc<Joined>) {
 /// Where a manager would be found, for a machine that has joined through `manager`.
 pub(super) fn own_towards(manager: SocketAddr) -> Result<IpAddr, Refusal> {
     super::addresses::own_address_towards(manager).map_err(|e| Refusal::internal(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_ends_again_and_again_stays_away_longer() {
+        let (mut faults, mut now) = (Faults::default(), Instant::now());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            let pause = faults.pause(now);
+            pauses.push(pause.as_secs());
+            now += pause + Duration::from_secs(1);
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30]);
+        assert_eq!(faults.pause(now + FAULTS_FORGOTTEN), PAUSE_MIN);
+    }
 }

@@ -14,6 +14,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 use manager::Manager;
 use node::agent::TunnelServer;
+use std::convert::Infallible;
 use std::sync::Weak;
 use std::time::{Duration, Instant};
 use wire::Refusal;
@@ -100,8 +101,8 @@ async fn to_leader(manager: &Manager, request: Request) -> Response {
         Ok(answer) => answer,
         Err(e) => {
             tracing::warn!(error = %e, "a request cannot be forwarded to the leader");
-            let text = "The swarm does not have a leader. It's possible that too few managers are online. Make sure more than half of the managers are online.";
-            return api::http::Failure(Refusal::internal(text).as_rpc()).into_response();
+            let why = manager.store().leads_not::<Infallible>(None).to_string();
+            return api::http::Failure(Refusal::internal(why).as_rpc()).into_response();
         }
     };
     let revision = answer.headers().get(REVISION_HEADER).and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
