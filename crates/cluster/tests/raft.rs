@@ -202,7 +202,8 @@ async fn a_machine_that_comes_back_as_a_new_member_is_not_taken_for_the_former()
     let mut c = open(dir.path(), 3, "c", &wires).await;
     // Two at once: one waits for the other.
     let (second, third) = tokio::join!(a.raft().add_voter(2, member("b")), a.raft().add_voter(3, member("c")));
-    (second.unwrap(), third.unwrap());
+    second.unwrap();
+    third.unwrap();
     for life in 0..5 {
         write(&a, life).await.unwrap();
         eventually("c has it", Duration::from_secs(5), || c.revision() == a.revision()).await;

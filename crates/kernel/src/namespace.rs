@@ -1,7 +1,8 @@
 //! A set of namespaces that together look like a machine of its own: network, mounts and host name.
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::sched::{CloneFlags, CpuSet, sched_getaffinity, sched_setaffinity, setns, unshare};
+use nix::unistd::Pid;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -28,16 +29,36 @@ impl Namespaces {
     /// # Errors
     /// When the kernel refuses, or what `prepare` says.
     pub fn create(prepare: impl FnOnce() -> io::Result<()> + Send) -> io::Result<Self> {
-        std::thread::scope(|s| {
+        let allowed = sched_getaffinity(Pid::from_raw(0))?;
+        let processors = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+        let mut prepare = Some(prepare);
+        // First wherever it comes to be, then on each processor in turn (see `can_be_kept`).
+        for cpu in std::iter::once(None).chain(processors.map(Some)) {
             let make = || {
+                if let Some(cpu) = cpu {
+                    let mut only = CpuSet::new();
+                    only.set(cpu)?;
+                    sched_setaffinity(Pid::from_raw(0), &only)?;
+                }
+                let from = mount_namespace()?;
                 unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWUTS)?;
+                if !can_be_kept(&mount_namespace()?, &from) {
+                    return Ok(None);
+                }
+                sched_setaffinity(Pid::from_raw(0), &allowed)?;
                 part_mounts(MsFlags::MS_PRIVATE)?;
-                prepare()?;
-                Self::open(Path::new("/proc/thread-self/ns"))
+                prepare.take().map_or(Ok(()), |prepare| prepare())?;
+                Self::open(Path::new("/proc/thread-self/ns")).map(Some)
             };
-            let thread = std::thread::Builder::new().name("new-machine".into()).spawn_scoped(s, make)?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+            let made = std::thread::scope(|s| {
+                let thread = std::thread::Builder::new().name("new-machine".into()).spawn_scoped(s, make)?;
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            if let Some(made) = made? {
+                return Ok(made);
+            }
+        }
+        Err(io::Error::other("no processor makes a mount namespace that could be kept in this one"))
     }
 
     /// Those whose files stand in `dir`: `/proc/<pid>/ns`, or where [`Self::keep_at`] put them.
@@ -140,6 +161,23 @@ impl Namespaces {
     }
 }
 
+fn mount_namespace() -> io::Result<File> {
+    File::open("/proc/thread-self/ns/mnt")
+}
+
+/// Whether the kernel will let a mount namespace be mounted as a file in another one: its number must be larger. Since
+/// Linux 6.18 each processor has a supply of numbers of its own, so that a younger one may have a smaller number; on the
+/// processor that made the older one it never has. `true` where the kernel (before 6.11) does not tell the numbers.
+fn can_be_kept(new: &File, within: &File) -> bool {
+    nix::ioctl_read!(ns_get_mntns_id, 0xb7, 5, u64);
+    let number = |namespace: &File| {
+        let mut id = 0;
+        // SAFETY: the request (NS_GET_MNTNS_ID of linux/nsfs.h) writes one u64, into `id`.
+        unsafe { ns_get_mntns_id(namespace.as_raw_fd(), &mut id) }.ok().map(|_| id)
+    };
+    number(new).zip(number(within)).is_none_or(|(new, within)| new > within)
+}
+
 /// Parts all mounts of the calling thread's mount namespace, which must be its own, from those of other namespaces:
 /// `MS_PRIVATE` or `MS_SLAVE`. In a chroot the directory that is the root becomes the root of the namespace on the way:
 /// whoever enters a namespace later comes out at its root, and only mounts can be parted or exchanged.
@@ -222,6 +260,32 @@ mod tests {
         umount2(&dir, MntFlags::MNT_DETACH).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();
     }
+
+    /// As in a container, or below `unshare -m`: the mount namespace around them is of any processor's numbers.
+    #[test]
+    fn in_a_mount_namespace_of_any_processor_they_can_be_kept() {
+        let dir = std::env::temp_dir().join(format!("shoal-kept-test-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+        for cpu in (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap_or(false)) {
+            let inside = || {
+                let mut only = CpuSet::new();
+                only.set(cpu).unwrap();
+                sched_setaffinity(Pid::from_raw(0), &only).unwrap();
+                unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).unwrap();
+                sched_setaffinity(Pid::from_raw(0), &allowed).unwrap();
+                mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+                make_private(&dir).unwrap();
+                for _ in 0..20 {
+                    Namespaces::create(|| Ok(())).unwrap().keep_at(&dir).unwrap();
+                    Namespaces::forget(&dir).unwrap();
+                }
+            };
+            std::thread::scope(|s| s.spawn(inside).join().unwrap());
+        }
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
     /// A chroot is no mount point: the kernel neither parts its mounts nor exchanges it, and a process that enters the
     /// namespace would come out at the host's root.
     #[test]
