@@ -210,6 +210,9 @@ impl Runtime {
             && container.exit.borrow().is_none()
         {
             let _ = self.ask(container, Request::Quit).await;
+            // With cgroup v1 what is frozen does not die. Fails where nothing is left to be thawed.
+            let frozen = container.cgroup.clone();
+            let _ = blocking(move || frozen.freeze(false)).await;
             let mut exit = ExitWatch(container.exit.clone());
             let _ = tokio::time::timeout(std::time::Duration::from_secs(10), exit.wait()).await;
         }

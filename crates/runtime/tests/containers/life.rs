@@ -166,7 +166,8 @@ async fn pause_stats_update_and_processes() {
     assert!(stats.memory.usage > 0 && stats.cpu.host_ns > 0 && stats.cpu.online_cpus > 0);
     // Deleting ends what runs, also what is paused.
     lab.runtime.pause(id).await.unwrap();
-    lab.runtime.delete(id).await.unwrap();
+    let deleted = tokio::time::timeout(std::time::Duration::from_secs(5), lab.runtime.delete(id)).await;
+    deleted.expect("what is frozen is not waited for").unwrap();
     assert!(!lab.group("memory", &launch).exists() && !lab.group("unified", &launch).exists());
 }
 
