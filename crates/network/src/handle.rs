@@ -6,7 +6,7 @@ use crate::owner::Owner;
 use crate::sandbox::{NameFiles, SandboxSpec};
 use crate::{Attach, EndpointInfo};
 use arc_swap::ArcSwap;
-use model::{Directory, NetworkId, NodeId, Subnet, TaskId};
+use model::{Directory, IpamConfig, NetworkId, NodeId, Subnet, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,8 +32,10 @@ pub struct Config {
     pub pin_dir: PathBuf,
     /// What is behind `bridge` (`--bridge`).
     pub bridge: DefaultBridge,
-    /// Address and prefix of `bridge` (`--bip`); `None`: the first free pool.
-    pub bip: Option<(IpAddr, u8)>,
+    /// Subnets of `bridge` (`--bip`, `--fixed-cidr` and theirs for IPv6); for a family without one: the first free pool.
+    pub bridge_subnets: Vec<IpamConfig>,
+    /// Whether `bridge` has IPv6 too (`--ipv6`).
+    pub bridge_ipv6: bool,
     /// Driver options of `bridge`, over the usual ones (`--mtu`, `--icc` …).
     pub bridge_options: BTreeMap<String, String>,
     /// Blocks with the prefix length to cut them into, for networks without a subnet. Empty: Docker's.

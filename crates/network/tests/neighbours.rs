@@ -2,8 +2,8 @@
 mod support;
 
 use kernel::netlink::Netlink;
-use model::{Id, NodeId};
-use network::{BRIDGE, DefaultBridge, GWBRIDGE, LocalAttach, LocalNetworkSpec, Networks, PortBinding};
+use model::{Id, IpamConfig, NodeId, Subnet};
+use network::{BRIDGE, Config, DefaultBridge, GWBRIDGE, LocalAttach, LocalNetworkSpec, Networks, PortBinding};
 use support::*;
 
 fn publish(port: u16) -> Vec<PortBinding> {
@@ -14,6 +14,13 @@ fn publish(port: u16) -> Vec<PortBinding> {
         host_port: port,
         host_port_end: 0,
     }]
+}
+
+/// The subnet around the bridge's own address; containers get theirs from the upper half, if so.
+fn subnet(own: &str, prefix: u8, upper: Option<&str>) -> IpamConfig {
+    let range = upper.map(|u| Subnet::containing(ip(u), prefix + 1));
+    let (subnet, gateway) = (Some(Subnet::containing(ip(own), prefix)), Some(ip(own)));
+    IpamConfig { subnet, range, gateway, ..IpamConfig::default() }
 }
 
 #[test]
@@ -104,12 +111,33 @@ fn the_default_bridge_may_be_somebody_elses_or_none() {
     m.block_on(m.net().remove_sandbox(&container(2))).unwrap();
 
     // Back to our own, with an address of the user's choice; the other bridge stays where it is.
-    restart(&mut m, &|c| c.bip = Some((ip("10.45.0.1"), 24))).unwrap();
+    restart(&mut m, &|c| c.bridge_subnets = vec![subnet("10.45.0.1", 24, None)]).unwrap();
     let own = m.net().local(BRIDGE).unwrap();
     assert_eq!((own.interface.as_str(), own.pools[0].gateway), ("docker0", ip("10.45.0.1")));
     assert!(m.links().contains(&"mine".to_owned()));
-    restart(&mut m, &|c| c.bip = Some((ip("10.46.0.1"), 24))).unwrap();
+    restart(&mut m, &|c| c.bridge_subnets = vec![subnet("10.46.0.1", 24, None)]).unwrap();
     assert_eq!(m.net().local(BRIDGE).unwrap().pools[0].gateway, ip("10.46.0.1"));
+
+    // A part of it only, and IPv6 beside it.
+    let both = |c: &mut Config| {
+        c.bridge_subnets = vec![subnet("10.46.0.1", 24, Some("10.46.0.128")), subnet("fd46::1", 64, None)];
+        c.bridge_ipv6 = true;
+    };
+    restart(&mut m, &both).unwrap();
+    let ns = m.sandbox(3);
+    let e = m.connect(3, LocalAttach { network: BRIDGE.into(), publish: publish(8003), ..Default::default() }).unwrap();
+    let addresses: Vec<String> = e.addresses.iter().map(|(a, _)| a.to_string()).collect();
+    assert_eq!(addresses, ["10.46.0.128", "fd46::2"]);
+    serve(&ns, "[::]:80", "c3");
+    for at in ["10.46.0.128:80", "[fd46::2]:80", "127.0.0.1:8003"] {
+        assert!(ask(&m.ns, at).unwrap().starts_with("c3 "), "{at}");
+    }
+    m.block_on(m.net().remove_sandbox(&container(3))).unwrap();
+    let kept = m.net().local(BRIDGE).unwrap().id.clone();
+    restart(&mut m, &both).unwrap();
+    assert_eq!(m.net().local(BRIDGE).unwrap().id, kept, "the same wish leaves it as it is");
+    restart(&mut m, &|_| {}).unwrap();
+    assert!(m.net().local(BRIDGE).unwrap().pools.iter().all(|p| p.range.is_none() && p.subnet.base.is_ipv4()));
     let spec = LocalNetworkSpec { name: "n".into(), ..Default::default() };
     m.block_on(m.net().create_local(spec)).unwrap();
 }

@@ -250,6 +250,8 @@ pub struct LogConfig {
     pub max_files: u32,
     /// Whether older files are compressed (`<path>.1.gz`, …).
     pub compress: bool,
+    /// Not 0: the container does not wait for its log; so many bytes may wait, what is more is dropped.
+    pub buffer_bytes: u64,
     /// Labels, environment and tag that travel with each line (`--log-opt labels=…`).
     pub attrs: BTreeMap<String, String>,
 }

@@ -34,14 +34,16 @@ use std::process::ExitCode;
 /// First argument of a shim.
 pub(crate) const SHIM_ROLE: &str = "shim-container";
 
-/// Runs the hidden role of this binary, the shim. `main` calls it before anything else (before any thread is started)
+/// Runs the hidden roles of this binary, the shim and the writer of its log. `main` calls it before anything else (before any thread is started)
 /// with its arguments, and ends with the code it returns. `None` = an ordinary start.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
-    if args.get(1)? != SHIM_ROLE {
+    let role = args.get(1)?;
+    if role != SHIM_ROLE && role != logs::aside::LOG_ROLE {
         return None;
     }
     let dir = std::path::Path::new(args.get(2)?);
-    match shim::run(dir) {
+    let done = if role == SHIM_ROLE { shim::run(dir) } else { shim::write_log(dir) };
+    match done {
         Ok(()) => Some(ExitCode::SUCCESS),
         Err(error) => {
             let _ = std::fs::write(dir.join("shim.error"), error.to_string());

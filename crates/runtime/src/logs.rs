@@ -1,4 +1,5 @@
 //! Reads what containers wrote: Docker's json-file lines, across rotated and compressed files, following the live end.
+pub(crate) mod aside;
 mod kept;
 mod line;
 mod rotating;

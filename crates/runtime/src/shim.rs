@@ -14,7 +14,6 @@ mod reap;
 use crate::container_process::{Ends, Failure, become_exec, become_init};
 use crate::exit::Exit;
 use crate::launch::{LogConfig, NamespaceMode};
-use crate::logs::LogWriter;
 use crate::protocol::{Kind, Reply, Request, json_frame};
 use client::{Client, Role};
 use kernel::cgroup::Cgroup;
@@ -23,7 +22,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
-use output::Outputs;
+use output::{Log, Outputs};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -34,6 +33,8 @@ use std::time::{Duration, Instant};
 
 /// How long output may still come after process 1 has ended (only when others outside hold its pipes).
 const DRAIN_MAX: Duration = Duration::from_millis(300);
+/// How long the end of a container waits for a log that is written aside.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long the ended shim waits for clients to take their last bytes.
 const LINGER_MAX: Duration = Duration::from_secs(10);
 
@@ -76,12 +77,11 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
         kernel::signal::events(&[Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE])?;
     let listener = UnixListener::from(io::stdin().as_fd().try_clone_to_owned()?);
     listener.set_nonblocking(true)?;
-    let config: ShimConfig = serde_json::from_slice(&std::fs::read(dir.join(CONFIG_FILE))?)?;
-    let log = LogWriter::open(&config.log)?;
+    let config = read_config(dir)?;
     let shim = Shim {
         dir: dir.to_owned(),
         cgroup: Cgroup::at(&config.cgroup),
-        outputs: Outputs::new(log),
+        outputs: Outputs::new(Log::open(&config.log, dir)?),
         config,
         listener,
         signals,
@@ -94,6 +94,15 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
     };
     kernel::process::trim_heap();
     shim.serve()
+}
+
+/// Writes the log of the shim in this directory, for it.
+pub(crate) fn write_log(dir: &Path) -> io::Result<()> {
+    crate::logs::aside::run(&read_config(dir)?.log)
+}
+
+fn read_config(dir: &Path) -> io::Result<ShimConfig> {
+    Ok(serde_json::from_slice(&std::fs::read(dir.join(CONFIG_FILE))?)?)
 }
 
 struct Shim {
@@ -202,7 +211,10 @@ impl Shim {
 
     fn timeout(&self) -> PollTimeout {
         let now = Instant::now();
-        let drain = self.ended.filter(|_| self.exit.is_none()).map(|(_, at)| at + DRAIN_MAX);
+        let drain = self
+            .ended
+            .filter(|_| self.exit.is_none())
+            .map(|(_, at)| at + if self.outputs.awaits_writer() { WRITTEN_WITHIN } else { DRAIN_MAX });
         let linger = self.exit.map(|(_, at)| at + LINGER_MAX);
         let slow = self.clients.iter().filter_map(Client::deadline).min();
         match [drain, linger, slow].into_iter().flatten().min() {
@@ -473,6 +485,9 @@ impl Shim {
             return Ok(());
         }
         self.outputs.close();
+        if self.outputs.awaits_writer() && since.elapsed() < WRITTEN_WITHIN {
+            return Ok(());
+        }
         write_whole(&self.dir.join(EXIT_FILE), &serde_json::to_vec(&exit)?)?;
         self.exit = Some((exit, Instant::now()));
         for client in self.clients.iter_mut().filter(|client| matches!(client.role, Role::Attach | Role::Watch)) {

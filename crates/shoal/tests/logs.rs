@@ -46,6 +46,10 @@ fn options_of_the_log_drivers_do_what_they_say() {
     assert_eq!(line, "APP_A=b,tag=told%2Fshoal%2Fgreeter,tier=front 500");
     assert_eq!(lab.on(HOST, "docker logs --tail 1 told"), "500");
 
+    // A container that does not wait for its log writes it no less.
+    run("free", "--log-opt mode=non-blocking --log-opt max-buffer-size=4m");
+    assert_eq!(lab.on(HOST, "docker logs free"), numbers(1));
+
     // The local driver has no path that others may read.
     run("local", "--log-driver local");
     assert_eq!(lab.on(HOST, "docker logs local"), numbers(1));
@@ -55,7 +59,7 @@ fn options_of_the_log_drivers_do_what_they_say() {
     lab.refused(HOST, "docker logs none", "configured logging driver does not support reading");
     for (options, because) in [
         ("--log-driver syslog", "logger: no log driver named 'syslog' is registered"),
-        ("--log-opt mode=non-blocking", "log opt 'mode=non-blocking' is not supported by this engine"),
+        ("--log-opt max-buffer-size=1m", "max-buffer-size option is only supported with 'mode=non-blocking'"),
         ("--log-opt nope=1", "unknown log opt 'nope' for json-file log driver"),
         ("--log-opt compress=true", "compress cannot be true when max-file is less than 2 or max-size is not set"),
     ] {

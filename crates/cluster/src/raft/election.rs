@@ -1,6 +1,7 @@
-//! When to stand for election: the lease has run out, a majority misses the leader too, and a freshly drawn pause is
-//! over. The question to the others (a "pre-vote") keeps a manager that was cut off from pushing the term up and
-//! deposing a healthy leader when it comes back.
+//! When to stand for election: the lease has run out, a majority misses the leader too, and it is this manager's turn.
+//! The question to the others (a "pre-vote") keeps a manager that was cut off from pushing the term up and deposing a
+//! healthy leader when it comes back. The turns keep candidates from meeting: who has granted a vote grants no other for a
+//! lease, so two that split the votes cost all of them that long.
 use super::{Raft, TransportError, network};
 use openraft::{ServerState, TokioInstant};
 use rand::Rng;
@@ -10,8 +11,8 @@ use std::time::Duration;
 pub const HEARTBEAT: Duration = Duration::from_millis(150);
 /// How long a leader's word holds. openraft refuses votes before that.
 pub const LEASE: Duration = Duration::from_millis(700);
-/// The longest extra pause of a candidate.
-const PAUSE_MS_MAX: u64 = 400;
+/// So much later than the manager before it a manager's turn comes: what an election takes, fsync and all.
+const TURN: Duration = Duration::from_millis(60);
 /// The shortest pause between two looks.
 const LOOK_MIN: Duration = Duration::from_millis(10);
 /// How long another manager may take to answer.
@@ -50,8 +51,9 @@ async fn step(raft: &Raft) -> Result<Duration, TransportError> {
         // Looked at again as soon as the lease may have run out.
         return Ok((LEASE - silence).max(LOOK_MIN));
     }
-    let pause = rand::rng().random_range(0..PAUSE_MS_MAX);
-    tokio::time::sleep(Duration::from_millis(pause)).await;
+    let term = raft.inner().metrics().borrow().current_term;
+    let jitter = TURN.mul_f64(rand::rng().random_range(0.0..0.5));
+    tokio::time::sleep(TURN * turn(voters.keys(), raft.id(), term) + jitter).await;
     if leads(raft) || !misses_leader(raft).await? {
         return Ok(HEARTBEAT);
     }
@@ -74,6 +76,14 @@ async fn step(raft: &Raft) -> Result<Duration, TransportError> {
     }
     // Time for the election to end before the next look.
     Ok(LEASE / 2)
+}
+
+/// How many others come before this manager. It changes with the term, so that one who cannot win does not go first for
+/// ever; managers that are not of one mind about the term may still meet, and draw the rest of their pause.
+fn turn<'v>(voters: impl ExactSizeIterator<Item = &'v u64>, own: u64, term: u64) -> u32 {
+    let count = voters.len().max(1) as u64;
+    let place = voters.take_while(|id| **id != own).count() as u64;
+    ((place + count - term % count) % count) as u32
 }
 
 fn leads(raft: &Raft) -> bool {
@@ -101,4 +111,22 @@ async fn leader_silence(raft: &Raft) -> Result<Duration, TransportError> {
         .await
         .map_err(|e| TransportError::Stopped(e.to_string()))?;
     Ok(heard.map_or(Duration::MAX, |at| at.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_each_term_every_manager_has_a_turn_of_its_own() {
+        let voters = [3, 14, 15, 92, 653, 5897];
+        for term in 0..12 {
+            let mut turns: Vec<u32> = voters.iter().map(|id| turn(voters.iter(), *id, term)).collect();
+            let first = turns.iter().position(|t| *t == 0);
+            assert_eq!(first, Some((term % 6) as usize));
+            turns.sort_unstable();
+            assert_eq!(turns, [0, 1, 2, 3, 4, 5]);
+        }
+        assert_eq!(turn([7].iter(), 7, 3), 0);
+    }
 }

@@ -8,7 +8,6 @@ use crate::local::{BRIDGE, FOREIGN, GWBRIDGE, HOST, LocalNetwork, LocalNetworkSp
 use crate::macvlan;
 use model::{IpamConfig, Subnet, Timestamp};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use wire::Refusal;
 
@@ -55,10 +54,7 @@ impl Owner {
         let Some(n) = self.by_name(BRIDGE).cloned() else { return Ok(()) };
         let fits = match &self.config.bridge {
             DefaultBridge::Own => {
-                let other_address = |(addr, prefix): (IpAddr, u8)| {
-                    !n.pools.iter().any(|p| p.gateway == addr && p.subnet.prefix == prefix)
-                };
-                !n.is_foreign() && !self.config.bip.is_some_and(other_address)
+                !n.is_foreign() && n.spec.ipv6 == self.config.bridge_ipv6 && n.pools.iter().all(|p| self.is_wished(p))
             }
             DefaultBridge::Foreign(name) => n.interface == *name,
             DefaultBridge::None => false,
@@ -82,17 +78,23 @@ impl Owner {
         Ok(())
     }
 
+    /// Whether a subnet of the default bridge is what the flags say of its family.
+    fn is_wished(&self, pool: &Pool) -> bool {
+        let family = |c: &&IpamConfig| c.subnet.is_some_and(|s| s.base.is_ipv4() == pool.subnet.base.is_ipv4());
+        match self.config.bridge_subnets.iter().find(family) {
+            Some(c) => {
+                c.subnet == Some(pool.subnet)
+                    && c.range == pool.range
+                    && c.gateway.unwrap_or_else(|| ipam::first_address(&pool.subnet)) == pool.gateway
+            }
+            None => pool.range.is_none(),
+        }
+    }
+
     fn plan_bridge(&self) -> Result<LocalNetwork, NetworkError> {
         let (interface, ipam) = match &self.config.bridge {
             DefaultBridge::Foreign(name) => (name.clone(), self.addresses_of_foreign(name)?),
-            _ => {
-                let bip = self.config.bip.map(|(addr, prefix)| IpamConfig {
-                    subnet: Some(Subnet::containing(addr, prefix)),
-                    gateway: Some(addr),
-                    ..IpamConfig::default()
-                });
-                (self.mark.choose(&self.netlink, DOCKER0)?, bip.into_iter().collect())
-            }
+            _ => (self.mark.choose(&self.netlink, DOCKER0)?, self.config.bridge_subnets.clone()),
         };
         let mut options: BTreeMap<String, String> =
             BRIDGE_OPTIONS.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
@@ -102,7 +104,8 @@ impl Owner {
         if self.config.bridge != DefaultBridge::Own {
             options.insert(FOREIGN.to_owned(), "true".to_owned());
         }
-        let spec = LocalNetworkSpec { name: BRIDGE.into(), driver: BRIDGE.into(), options, ipam, ..Default::default() };
+        let (name, driver, ipv6) = (BRIDGE.into(), BRIDGE.into(), self.config.bridge_ipv6);
+        let spec = LocalNetworkSpec { name, driver, options, ipam, ipv6, ..Default::default() };
         self.plan_network(spec)
     }
 

@@ -11,6 +11,8 @@ use wire::engine::container::LogConfig as Wish;
 /// The `local` driver's own limits.
 const LOCAL_SIZE: u64 = 20 << 20;
 const LOCAL_FILES: u32 = 5;
+/// Docker's buffer of `mode=non-blocking`.
+const BUFFER_BYTES: u64 = 1 << 20;
 
 /// The options of a log, understood.
 #[derive(Debug, Default)]
@@ -23,6 +25,8 @@ struct Options {
     env: Vec<String>,
     env_regex: Option<Regex>,
     tag: String,
+    /// What may wait for the log while the container does not.
+    buffer_bytes: Option<u64>,
 }
 
 /// Refuses a driver that is not here, and options that it does not know, in Docker's words.
@@ -42,7 +46,11 @@ fn parse(log: &Wish) -> Result<Options, String> {
     let mut o = Options::default();
     for (name, value) in &log.config {
         match name.as_str() {
-            "mode" | "max-buffer-size" => {}
+            "mode" => {}
+            "max-buffer-size" => {
+                let wrong = |e| format!("error parsing option max-buffer-size: {e}");
+                o.buffer_bytes = Some(size(value, 1024).map_err(wrong)?.max(1));
+            }
             "max-size" => {
                 let size = size(value, 1000)?;
                 o.max_size = Some(Some(size).filter(|s| *s > 0).ok_or("max-size must be a positive number")?);
@@ -67,6 +75,9 @@ fn parse(log: &Wish) -> Result<Options, String> {
             _ => return Err(format!("unknown log opt '{name}' for json-file log driver")),
         }
     }
+    if log.config.get("mode").is_some_and(|m| m == "non-blocking") {
+        o.buffer_bytes.get_or_insert(BUFFER_BYTES);
+    }
     let rotates = o.max_files.is_some_and(|n| n > 1) && o.max_size.is_some();
     if !local && o.compress == Some(true) && !rotates {
         return Err("compress cannot be true when max-file is less than 2 or max-size is not set".into());
@@ -77,16 +88,13 @@ fn parse(log: &Wish) -> Result<Options, String> {
     Ok(o)
 }
 
-/// Docker's checks of the mode, and this engine's own: a container always waits for its log.
+/// Docker's checks of the mode.
 fn check_mode(options: &Map) -> Result<(), Refusal> {
     match options.get("mode").map_or("", String::as_str) {
-        "non-blocking" => Err(Refusal::unimplemented(
-            "log opt 'mode=non-blocking' is not supported by this engine: leave it out, and the container waits for its log",
-        )),
         "" | "blocking" if options.contains_key("max-buffer-size") => {
             Err(Refusal::invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'"))
         }
-        "" | "blocking" => Ok(()),
+        "" | "blocking" | "non-blocking" => Ok(()),
         other => Err(Refusal::invalid(format!("logger: logging mode not supported: {other}"))),
     }
 }
@@ -198,6 +206,7 @@ impl Containers {
             max_size_bytes: o.max_size.unwrap_or(if local { LOCAL_SIZE } else { 0 }),
             max_files,
             compress: o.compress.unwrap_or(local && max_files > 1),
+            buffer_bytes: o.buffer_bytes.unwrap_or(0),
             attrs,
         }
     }
@@ -298,10 +307,19 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_is_not_here_is_named() {
-        let refusal = check(&wish("local", &[("mode", "non-blocking"), ("max-buffer-size", "4m")])).unwrap_err();
-        assert!(refusal.kind.status() == 501 && refusal.message.contains("mode=non-blocking"), "{refusal:?}");
-        check(&wish("", &[("mode", "blocking")])).unwrap();
+    fn the_mode_says_how_much_may_wait() {
+        for (options, bytes) in [
+            (&[][..], None),
+            (&[("mode", "blocking")], None),
+            (&[("mode", "non-blocking")], Some(1 << 20)),
+            (&[("max-buffer-size", "4m"), ("mode", "non-blocking")], Some(4 << 20)),
+        ] {
+            let log = wish("local", options);
+            check(&log).unwrap();
+            assert_eq!(parse(&log).unwrap().buffer_bytes, bytes, "{options:?}");
+        }
+        let wrong = check(&wish("", &[("max-buffer-size", "much"), ("mode", "non-blocking")])).unwrap_err();
+        assert_eq!(wrong.message, "error parsing option max-buffer-size: invalid size: 'much'");
     }
 
     #[test]

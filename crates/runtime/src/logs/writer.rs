@@ -3,6 +3,7 @@ use super::rotating::RotatingFile;
 use crate::launch::{LogConfig, LogDriver};
 use crate::stdio::StdStream;
 use std::io;
+use std::time::Duration;
 
 /// Longer lines are cut into parts, of which only the last ends with a newline.
 const LINE_MAX: usize = 16 << 10;
@@ -33,7 +34,12 @@ impl LogWriter {
 
     /// Takes what was read from the container.
     pub(crate) fn write(&mut self, stream: StdStream, data: &[u8]) -> io::Result<()> {
-        let time = self.clock.now();
+        self.write_at(stream, data, since_1970())
+    }
+
+    /// Takes what was read from the container then, counted from 1970.
+    pub(crate) fn write_at(&mut self, stream: StdStream, data: &[u8], then: Duration) -> io::Result<()> {
+        let time = self.clock.text(then);
         let mut rest = data;
         let index = stream as usize;
         while !rest.is_empty() {
@@ -63,7 +69,7 @@ impl LogWriter {
     pub(crate) fn end(&mut self, stream: StdStream) -> io::Result<()> {
         let left = std::mem::take(&mut self.partial[stream as usize]);
         if !left.is_empty() {
-            let time = self.clock.now();
+            let time = self.clock.text(since_1970());
             self.line(stream, &left, &time)?;
         }
         self.flush()
@@ -126,6 +132,10 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
+fn since_1970() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Go's RFC 3339 with nanoseconds, whose calendar part is computed once a second.
 #[derive(Default)]
 struct Clock {
@@ -134,8 +144,7 @@ struct Clock {
 }
 
 impl Clock {
-    fn now(&mut self) -> String {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    fn text(&mut self, now: Duration) -> String {
         if now.as_secs() != self.second || self.date.is_empty() {
             self.second = now.as_secs();
             self.date = calendar(now.as_secs() as i64);

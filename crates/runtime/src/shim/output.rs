@@ -1,18 +1,52 @@
 //! A container's own streams: from its pipes or terminal to the log and the attached clients, and back.
 use super::client::{Client, Role};
+use crate::launch::{LogConfig, LogDriver};
 use crate::logs::LogWriter;
+use crate::logs::aside::LogPipe;
 use crate::protocol::Kind;
 use crate::stdio::StdStream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 /// So much input may wait for the container.
 const INPUT_MAX: usize = 64 << 10;
 
+/// Who writes the log.
+pub(super) enum Log {
+    /// The shim itself.
+    Here(Box<LogWriter>),
+    /// A process beside it.
+    Aside(LogPipe),
+}
+
+impl Log {
+    pub(super) fn open(config: &LogConfig, dir: &Path) -> io::Result<Option<Self>> {
+        if config.buffer_bytes > 0 && config.driver != LogDriver::None {
+            return Ok(Some(Self::Aside(LogPipe::start(dir)?)));
+        }
+        Ok(LogWriter::open(config)?.map(|log| Self::Here(Box::new(log))))
+    }
+
+    /// A full disk must not stop the container.
+    fn write(&mut self, stream: StdStream, data: &[u8]) {
+        match self {
+            Self::Here(log) => drop(log.write(stream, data)),
+            Self::Aside(pipe) => pipe.write(stream, data),
+        }
+    }
+
+    fn end(&mut self, stream: StdStream) {
+        if let Self::Here(log) = self {
+            let _ = log.end(stream);
+        }
+    }
+}
+
 pub(super) struct Outputs {
-    log: Option<LogWriter>,
+    log: Option<Log>,
     /// stdout (or the terminal) and stderr.
     from: [Option<File>; 2],
     to: Option<File>,
@@ -24,7 +58,7 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
-    pub(super) fn new(log: Option<LogWriter>) -> Self {
+    pub(super) fn new(log: Option<Log>) -> Self {
         Self {
             log,
             from: [None, None],
@@ -85,9 +119,8 @@ impl Outputs {
                 for client in clients.iter_mut().filter(|client| client.role == Role::Attach) {
                     client.send_output(kind, data);
                 }
-                // A full disk must not stop the container.
                 if let Some(log) = &mut self.log {
-                    let _ = log.write(stream, data);
+                    log.write(stream, data);
                 }
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
@@ -95,7 +128,7 @@ impl Outputs {
             Ok(_) | Err(_) => {
                 self.from[stream as usize] = None;
                 if let Some(log) = &mut self.log {
-                    let _ = log.end(stream);
+                    log.end(stream);
                 }
             }
         }
@@ -106,11 +139,26 @@ impl Outputs {
         for stream in [StdStream::Stdout, StdStream::Stderr] {
             self.from[stream as usize] = None;
             if let Some(log) = &mut self.log {
-                let _ = log.end(stream);
+                log.end(stream);
             }
+        }
+        if let Some(Log::Aside(pipe)) = &mut self.log {
+            pipe.close();
         }
         self.to = None;
         self.pending = Vec::new();
+    }
+
+    /// Whether all has been said, and a process beside the shim still writes.
+    pub(super) fn awaits_writer(&self) -> bool {
+        matches!(&self.log, Some(Log::Aside(pipe)) if pipe.is_closed())
+    }
+
+    /// A child of the shim has ended; when it was the writer, nothing more is kept.
+    pub(super) fn writer_ended(&mut self, pid: u32) {
+        if matches!(&self.log, Some(Log::Aside(pipe)) if pipe.writer() == pid) {
+            self.log = None;
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {

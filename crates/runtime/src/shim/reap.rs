@@ -32,6 +32,7 @@ impl Shim {
     }
 
     fn reaped(&mut self, pid: u32, exit: Exit) {
+        self.outputs.writer_ended(pid);
         if let Some(exec) = self.execs.iter_mut().find(|exec| exec.pid == pid) {
             exec.exit = Some(exit);
             return;

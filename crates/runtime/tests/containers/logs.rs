@@ -48,3 +48,40 @@ async fn a_client_that_takes_nothing_does_not_lose_others_anything() {
     assert_eq!(lab.wait(&launch.id).await.code, 0);
     lab.runtime.delete(&launch.id).await.unwrap();
 }
+
+/// The process that writes the log of a container.
+fn log_writer(id: &str) -> i32 {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|p| p.file_name().to_str()?.parse::<i32>().ok());
+    let is_it = |pid: &i32| {
+        let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.contains("shim-log") && line.contains(id)
+    };
+    pids.into_iter().find(is_it).expect("the writer")
+}
+
+#[tokio::test]
+async fn a_container_does_not_wait_for_a_log_that_is_slow() {
+    let lab = Lab::new();
+    let count = "echo begin; while [ ! -e /data/go ]; do sleep 0.01; done; n=0; while [ $n -lt 50000 ]; do echo line $n; n=$((n+1)); done; touch /data/done";
+    let mut launch = lab.launch(count);
+    launch.log.buffer_bytes = 64 << 10;
+    lab.up(&launch).await;
+    let text = || std::fs::read_to_string(&launch.log.path).unwrap_or_default();
+    until(|| text().contains("begin")).await;
+    let writer = nix::unistd::Pid::from_raw(log_writer(&launch.id));
+    nix::sys::signal::kill(writer, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    std::fs::write(lab.dir.join("root/data/go"), "").unwrap();
+    until(|| lab.dir.join("root/data/done").exists()).await;
+    nix::sys::signal::kill(writer, nix::sys::signal::Signal::SIGCONT).unwrap();
+    assert_eq!(lab.wait(&launch.id).await.code, 0);
+
+    // What found room is there, whole and in order, and was there when the end was told.
+    let text = text();
+    let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let numbers = lines[1..].iter().map(|l| l["log"].as_str().unwrap().strip_prefix("line ").unwrap().trim_end());
+    let numbers: Vec<u32> = numbers.map(|n| n.parse().unwrap()).collect();
+    assert!(numbers.len() > 1000 && numbers.len() < 50_000, "{} lines found room", numbers.len());
+    assert!(numbers.is_sorted_by(|a, b| a < b));
+    lab.runtime.delete(&launch.id).await.unwrap();
+}

@@ -3,7 +3,7 @@ use super::doors::Doors;
 use super::engine::Engine;
 use super::membership::Membership;
 use super::metrics;
-use super::options::{self, ContainerDefaults, Settings};
+use super::options::{self, Settings};
 use super::words::Words;
 use crate::backend::Backend;
 use anyhow::{Context, Result, bail};
@@ -19,7 +19,6 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use wire::engine::container::Ulimit;
 
 /// Runs until a signal says otherwise. Containers are left alone.
 pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result<()> {
@@ -118,7 +117,8 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             Some("none") => network::DefaultBridge::None,
             Some(name) => network::DefaultBridge::Foreign(name.to_owned()),
         },
-        bip: settings.bip.map(|(subnet, addr)| (addr, subnet.prefix)),
+        bridge_subnets: settings.bridge_subnets.clone(),
+        bridge_ipv6: settings.bridge_ipv6,
         bridge_options: settings.bridge_options.clone(),
         pools: settings.pools.clone(),
         host_resolv_conf: "/etc/resolv.conf".into(),
@@ -145,7 +145,7 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
             default_bridge: settings.bridge.as_deref() != Some("none"),
             host_gateway: settings.host_gateway,
             open_files,
-            ..container_defaults(&settings.containers)
+            ..settings.containers.clone()
         },
     })
     .await
@@ -165,21 +165,6 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
         membership,
         plugins,
     }))
-}
-
-fn container_defaults(c: &ContainerDefaults) -> Defaults {
-    let ulimit = |u: &model::Ulimit| Ulimit { name: u.name.clone(), hard: u.hard, soft: u.soft };
-    Defaults {
-        cgroup_parent: c.cgroup_parent.clone(),
-        ulimits: c.ulimits.iter().map(ulimit).collect(),
-        shm_size: c.shm_size,
-        ipc_mode: c.ipc_mode.clone(),
-        cgroupns_mode: c.cgroupns_mode.clone(),
-        init: c.init,
-        no_new_privileges: c.no_new_privileges,
-        seccomp: c.seccomp.clone(),
-        ..Defaults::default()
-    }
 }
 
 fn engine_id(data_root: &Path) -> Result<String> {

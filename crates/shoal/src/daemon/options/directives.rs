@@ -71,8 +71,6 @@ const OWN_TABLE: &str = "packet rules live in an nftables table of our own, whic
 const NO_CONTAINERD: &str = "there is no containerd";
 const NO_OCI: &str = "containers are made by this binary, not by an OCI runtime";
 const NO_PROXY: &str = "published ports are served by the kernel and the daemon, not by a process for each";
-const ONLY_IPV4: &str =
-    "the default bridge has IPv4 only; make a network of your own with docker network create --ipv6";
 const GATEWAY: &str = "the bridge itself is the gateway; give its address with --bip";
 
 /// All of them, in `--help`'s order.
@@ -287,12 +285,12 @@ pub const DIRECTIVES: &[Directive] = &[
         None,
         "fixed-cidr",
         Text,
-        Refused("give the subnet with --bip, or make a network of your own with --ip-range"),
-        "Not supported",
+        Used,
+        "Where on the default bridge containers get their addresses from, CIDR",
     ),
-    d("ipv6", None, "ipv6", Switch, Only(&["false"], ONLY_IPV4), "Not supported"),
-    d("bip6", None, "bip6", Text, Refused(ONLY_IPV4), "Not supported"),
-    d("fixed-cidr-v6", None, "fixed-cidr-v6", Text, Refused(ONLY_IPV4), "Not supported"),
+    d("ipv6", None, "ipv6", Switch, Used, "The default bridge has IPv6 too"),
+    d("bip6", None, "bip6", Text, Used, "IPv6 address of the default bridge, CIDR"),
+    d("fixed-cidr-v6", None, "fixed-cidr-v6", Text, Used, "As --fixed-cidr, for IPv6"),
     d("default-gateway", None, "default-gateway", Text, Refused(GATEWAY), "Not supported"),
     d("default-gateway-v6", None, "default-gateway-v6", Text, Refused(GATEWAY), "Not supported"),
     d("mtu", None, "mtu", Number, Used, "MTU of the default bridge [1500]"),

@@ -6,7 +6,7 @@ mod given;
 mod settings;
 mod values;
 
-pub use settings::{ContainerDefaults, Group, Listen, Reloadable, Settings, Tls};
+pub use settings::{Group, Listen, Reloadable, Settings, Tls};
 
 use clap::error::{ContextKind, ErrorKind};
 use std::ffi::OsString;

@@ -1,7 +1,8 @@
 //! The daemon's settings, checked: what the rest of the program reads.
 use super::given::Given;
 use super::values;
-use model::Subnet;
+use model::{IpamConfig, Subnet};
+use node::containers::configure::Defaults;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -35,8 +36,10 @@ pub struct Settings {
     pub oom_score: Option<i32>,
     /// Name of a bridge that the default network shall use; `none`: there shall be none.
     pub bridge: Option<String>,
-    /// Asked-for subnet and address of the default bridge.
-    pub bip: Option<(Subnet, IpAddr)>,
+    /// Subnets of the default bridge; of a family without one: the first free pool.
+    pub bridge_subnets: Vec<IpamConfig>,
+    /// Whether the default bridge has IPv6 too.
+    pub bridge_ipv6: bool,
     /// Driver options of the default bridge, over the usual ones.
     pub bridge_options: BTreeMap<String, String>,
     /// Pools for local networks.
@@ -51,8 +54,8 @@ pub struct Settings {
     pub log_driver: String,
     /// Its options.
     pub log_opts: BTreeMap<String, String>,
-    /// Defaults of containers.
-    pub containers: ContainerDefaults,
+    /// What containers get that do not say otherwise, as far as options say it.
+    pub containers: Defaults,
     /// Default advertised address.
     pub advertise: Option<String>,
     /// How registries are reached.
@@ -74,27 +77,6 @@ pub struct Reloadable {
     pub debug: bool,
     /// `KEY=VALUE`.
     pub labels: Vec<String>,
-}
-
-/// What containers get that do not say otherwise.
-#[derive(Clone, Debug, Default)]
-pub struct ContainerDefaults {
-    /// Parent control group.
-    pub cgroup_parent: Option<String>,
-    /// Resource limits.
-    pub ulimits: Vec<model::Ulimit>,
-    /// Bytes of `/dev/shm`.
-    pub shm_size: Option<i64>,
-    /// IPC namespace.
-    pub ipc_mode: Option<String>,
-    /// Control group namespace.
-    pub cgroupns_mode: Option<String>,
-    /// An init as process 1.
-    pub init: bool,
-    /// No new privileges.
-    pub no_new_privileges: bool,
-    /// Seccomp profile, as `--security-opt seccomp=` would say it.
-    pub seccomp: Option<String>,
 }
 
 /// Group of the unix sockets.
@@ -176,7 +158,8 @@ impl Settings {
             log_level,
             experimental: given.switch("experimental").unwrap_or(false),
             oom_score: text("oom-score-adjust").and_then(|n| keep_one(values::number(&n, -1000, 1000), &mut wrong)),
-            bip: text("bip").and_then(|b| keep_one(values::cidr("bip", &b), &mut wrong)),
+            bridge_subnets: bridge_subnets(given, &mut wrong),
+            bridge_ipv6: given.switch("ipv6").unwrap_or(false),
             bridge: text("bridge"),
             bridge_options: bridge_options(given, &mut wrong),
             pools: keep(given.list("default-address-pool").iter().map(|p| values::pool(p)), &mut wrong),
@@ -205,9 +188,12 @@ impl Settings {
             ),
             idle,
         };
-        if settings.bridge.is_some() && settings.bip.is_some() {
-            wrong
-                .push("--bridge and --bip are mutually exclusive: a bridge of your own has its own address".to_owned());
+        if settings.bridge.is_some() && (!settings.bridge_subnets.is_empty() || settings.bridge_ipv6) {
+            let text = "--bridge and --bip, --fixed-cidr or --ipv6 are mutually exclusive: a bridge of your own has its own addresses";
+            wrong.push(text.to_owned());
+        }
+        if !settings.bridge_ipv6 && settings.bridge_subnets.iter().any(is_ipv6) {
+            wrong.push("--bip6 and --fixed-cidr-v6 need --ipv6".to_owned());
         }
         if wrong.is_empty() { Ok(settings) } else { Err(wrong.join("\n")) }
     }
@@ -280,7 +266,43 @@ fn bridge_options(given: &Given, wrong: &mut Vec<String>) -> BTreeMap<String, St
     options
 }
 
-fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> ContainerDefaults {
+fn is_ipv6(c: &IpamConfig) -> bool {
+    c.subnet.is_some_and(|s| !s.base.is_ipv4())
+}
+
+/// Of each family: the subnet around the bridge's address, and the part of it that containers get theirs from; or that
+/// part alone.
+fn bridge_subnets(given: &Given, wrong: &mut Vec<String>) -> Vec<IpamConfig> {
+    let mut subnets = Vec::new();
+    for (own, part, v4) in [("bip", "fixed-cidr", true), ("bip6", "fixed-cidr-v6", false)] {
+        let mut read = |name: &str| {
+            let text = given.text(name).filter(|t| !t.is_empty())?;
+            let cidr = values::cidr(name, text).and_then(|(subnet, addr)| match addr.is_ipv4() == v4 {
+                true => Ok((subnet, addr)),
+                false => {
+                    Err(format!("--{name} {text:?}: an address of {} is expected", if v4 { "IPv4" } else { "IPv6" }))
+                }
+            });
+            keep_one(cidr, wrong)
+        };
+        let (own_cidr, part_cidr) = (read(own), read(part));
+        let (subnet, gateway, range) = match (own_cidr, part_cidr) {
+            (None, None) => continue,
+            (Some((subnet, addr)), None) => (subnet, Some(addr), None),
+            (None, Some((subnet, _))) => (subnet, None, None),
+            (Some((subnet, addr)), Some((range, _))) => {
+                if range.prefix < subnet.prefix || !subnet.contains(range.base) {
+                    wrong.push(format!("--{part} {range} is not within the subnet {subnet} of --{own}"));
+                }
+                (subnet, Some(addr), Some(range))
+            }
+        };
+        subnets.push(IpamConfig { subnet: Some(subnet), range, gateway, ..IpamConfig::default() });
+    }
+    subnets
+}
+
+fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> Defaults {
     let text = |name: &str| given.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
     let (ipc_mode, cgroupns_mode) = (text("default-ipc-mode"), text("default-cgroupns-mode"));
     if let Some(mode) = &ipc_mode {
@@ -289,7 +311,7 @@ fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> ContainerDefaul
     if let Some(mode) = &cgroupns_mode {
         one_of("default-cgroupns-mode", mode, &["private", "host"], wrong);
     }
-    ContainerDefaults {
+    Defaults {
         cgroup_parent: text("cgroup-parent"),
         ulimits: keep(given.list("default-ulimit").iter().map(|u| values::ulimit(u)), wrong),
         shm_size: text("default-shm-size").and_then(|s| keep_one(values::bytes(&s), wrong)),
@@ -298,6 +320,7 @@ fn container_defaults(given: &Given, wrong: &mut Vec<String>) -> ContainerDefaul
         init: given.switch("init").unwrap_or(false),
         no_new_privileges: given.switch("no-new-privileges").unwrap_or(false),
         seccomp: text("seccomp-profile").and_then(|p| keep_one(values::seccomp(&p), wrong)),
+        ..Defaults::default()
     }
 }
 
@@ -368,10 +391,27 @@ mod tests {
     #[test]
     fn the_default_bridge_is_what_it_is_told_to_be() {
         let s = settings(&["--bip", "10.9.0.1/16", "--mtu", "1400", "--icc=false", "--ip=127.0.0.1"]).unwrap();
-        assert_eq!(s.bip, Some(("10.9.0.0/16".parse().unwrap(), "10.9.0.1".parse().unwrap())));
+        let (subnet, gateway) = ("10.9.0.0/16".parse().ok(), "10.9.0.1".parse().ok());
+        assert_eq!(s.bridge_subnets, [IpamConfig { subnet, gateway, ..IpamConfig::default() }]);
         assert_eq!(s.bridge_options["com.docker.network.bridge.enable_icc"], "false");
         assert_eq!(s.bridge_options["com.docker.network.driver.mtu"], "1400");
-        assert!(settings(&["--ipv6"]).unwrap_err().contains("docker network create --ipv6"));
+        let words = ["--bip=10.9.0.1/16", "--fixed-cidr", "10.9.128.0/17", "--ipv6", "--fixed-cidr-v6=fd09::/64"];
+        let s = settings(&words).unwrap();
+        let six = IpamConfig { subnet: "fd09::/64".parse().ok(), ..IpamConfig::default() };
+        let four = IpamConfig { subnet, gateway, range: "10.9.128.0/17".parse().ok(), ..IpamConfig::default() };
+        assert!(s.bridge_ipv6 && s.bridge_subnets == [four, six]);
+        for (words, because) in [
+            (
+                &["--bip", "10.9.0.1/16", "--fixed-cidr", "10.8.0.0/17"][..],
+                "is not within the subnet 10.9.0.0/16 of --bip",
+            ),
+            (&["--fixed-cidr", "fd09::/64"], "an address of IPv4 is expected"),
+            (&["--fixed-cidr-v6", "fd09::/64"], "need --ipv6"),
+            (&["-b", "br9", "--ipv6"], "mutually exclusive"),
+        ] {
+            let said = settings(words).unwrap_err();
+            assert!(said.contains(because), "{words:?}: {said}");
+        }
         assert!(settings(&["-b", "br9", "--bip", "10.9.0.1/16"]).unwrap_err().contains("mutually exclusive"));
     }
 

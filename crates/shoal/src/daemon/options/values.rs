@@ -2,6 +2,7 @@
 use super::settings::Listen;
 use model::Subnet;
 use std::net::{IpAddr, SocketAddr};
+use wire::engine::container::Ulimit;
 
 /// Where dockerd listens.
 pub const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -102,7 +103,7 @@ pub fn feature(text: &str) -> Parsed<Option<String>> {
 }
 
 /// `NAME=SOFT[:HARD]`.
-pub fn ulimit(text: &str) -> Parsed<model::Ulimit> {
+pub fn ulimit(text: &str) -> Parsed<Ulimit> {
     let wrong = || format!("invalid ulimit argument: {text}");
     let (name, limits) = text.split_once('=').filter(|(n, _)| !n.is_empty()).ok_or_else(wrong)?;
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
@@ -111,7 +112,7 @@ pub fn ulimit(text: &str) -> Parsed<model::Ulimit> {
     if hard >= 0 && (soft > hard || soft < 0) {
         return Err(format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"));
     }
-    Ok(model::Ulimit { name: name.to_owned(), soft, hard })
+    Ok(Ulimit { name: name.to_owned(), soft, hard })
 }
 
 /// `64m`, `1g`, `1024`.
