@@ -10,12 +10,24 @@ pub(crate) fn parse(source: &Source) -> Result<Value, ComposeError> {
     if source.text.len() > TEXT_MAX {
         return Err(error("the file is too large".into()));
     }
-    let mut tree: Value = serde_yaml_ng::from_str(&source.text).map_err(|e| error(e.to_string()))?;
-    tree.apply_merge().map_err(|e| error(e.to_string()))?;
+    let mut tree: Value = serde_yaml_ng::from_str(&source.text).map_err(|e| error(in_dockers_form(&e)))?;
+    tree.apply_merge().map_err(|e| error(in_dockers_form(&e)))?;
     match tree {
         Value::Mapping(_) => Ok(tree),
         Value::Null => Err(error("empty compose file".into())),
         _ => Err(error("top-level object must be a mapping".into())),
+    }
+}
+
+/// `yaml: line 2: did not find expected node content`.
+fn in_dockers_form(e: &serde_yaml_ng::Error) -> String {
+    let text = e.to_string();
+    match e.location() {
+        Some(at) => {
+            let position = format!(" at line {} column {}", at.line(), at.column());
+            format!("yaml: line {}: {}", at.line(), text.replacen(&position, "", 1))
+        }
+        None => format!("yaml: {text}"),
     }
 }
 

@@ -103,7 +103,7 @@ fn mistakes_in_a_real_file() {
             ("{TAG:?", "{NOTAG:?"),
             "services.migrate.image: required variable NOTAG is missing a value: say which version",
         ),
-        (("command: [", "  command: ["), "at line 46"),
+        (("command: [", "  command: ["), "yaml: line 46"),
     ];
     for ((right, wrong), message) in table {
         assert!(SHOP.contains(right), "{right}");
