@@ -252,9 +252,36 @@ pub fn parse_options<'a>(options: impl IntoIterator<Item = &'a str>) -> MountOpt
     parsed
 }
 
+/// A path as `/proc/PID/mountinfo` writes it: blanks and their like as octal numbers, a space as `\040`.
+pub fn unescape(text: &str) -> PathBuf {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        match rest.get(at + 1..at + 4).and_then(|o| u8::from_str_radix(o, 8).ok()) {
+            Some(byte) => {
+                out.push(char::from(byte));
+                rest = &rest[at + 4..];
+            }
+            None => {
+                out.push('\\');
+                rest = &rest[at + 1..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out.into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mountinfo_spells_spaces_in_octal() {
+        assert_eq!(unescape("/a\\040b\\134c"), Path::new("/a b\\c"));
+        assert_eq!(unescape("/plain"), Path::new("/plain"));
+    }
 
     #[test]
     fn options_are_sorted() {

@@ -51,34 +51,13 @@ fn let_go_of_the_hosts(interior: &Interior, staging: &Path) {
     let hidden = |dir: &Path| interior.hidden.iter().any(|h| dir.starts_with(h)) || dir.starts_with("/run");
     for line in mounts.lines().rev() {
         let Some((place, kind)) = line.split_once(" - ") else { continue };
-        let Some(dir) = place.split(' ').nth(4).map(unescape) else { continue };
+        let Some(dir) = place.split(' ').nth(4).map(kernel::mount::unescape) else { continue };
         let held = kind.starts_with("nsfs ") || kind.starts_with("bpf ");
         if dir != staging && (held || hidden(&dir)) {
             // What stays costs memory, not correctness.
             let _ = umount2(&dir, MntFlags::MNT_DETACH);
         }
     }
-}
-
-/// `mountinfo` writes a space as `\040`.
-fn unescape(text: &str) -> PathBuf {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        match rest.get(at + 1..at + 4).and_then(|o| u8::from_str_radix(o, 8).ok()) {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = &rest[at + 4..];
-            }
-            None => {
-                out.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out.into()
 }
 
 /// sysfs shows the network devices of whoever mounted it; the cgroup tree stays the host's; pinned BPF objects are
@@ -130,15 +109,4 @@ fn bind_file(from: &Path, to: &Path) -> io::Result<()> {
 fn named(step: &str, path: &Path, e: nix::errno::Errno) -> io::Error {
     let e = io::Error::from(e);
     io::Error::new(e.kind(), format!("{step} {}: {e}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mountinfo_spells_spaces_in_octal() {
-        assert_eq!(unescape("/a\\040b\\134c"), Path::new("/a b\\c"));
-        assert_eq!(unescape("/plain"), Path::new("/plain"));
-    }
 }

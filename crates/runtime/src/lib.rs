@@ -34,8 +34,8 @@ use std::process::ExitCode;
 /// First argument of a shim.
 pub(crate) const SHIM_ROLE: &str = "shim-container";
 
-/// Runs the hidden roles of this binary, the shim and the writer of its log. `main` calls it before anything else (before any thread is started)
-/// with its arguments, and ends with the code it returns. `None` = an ordinary start.
+/// Runs the hidden roles of this binary, the shim and the writer of its log. `main` calls it before anything else (before
+/// any thread is started) with its arguments, and ends with the code it returns. `None` = an ordinary start.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let role = args.get(1)?;
     if role != SHIM_ROLE && role != logs::aside::LOG_ROLE {

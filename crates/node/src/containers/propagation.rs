@@ -35,23 +35,17 @@ fn judge(mountinfo: &str, source: &Path, propagation: &str) -> Result<(), Refusa
         .filter_map(|line| {
             let (before, _) = line.split_once(" - ")?;
             let mut words = before.split(' ').skip(4);
-            let point = unescape(words.next()?);
+            let point = kernel::mount::unescape(words.next()?);
             source.starts_with(&point).then(|| (point, words.skip(1).collect::<Vec<_>>()))
         })
-        .max_by_key(|(point, _)| point.len());
+        .max_by_key(|(point, _)| point.as_os_str().len());
     let Some((point, tags)) = holder else { return Ok(()) };
     let tagged = |tag: &str| tags.iter().any(|t| t.starts_with(tag));
     if tagged("shared:") || needed.contains("slave") && tagged("master:") {
         return Ok(());
     }
-    let source = source.display();
+    let (source, point) = (source.display(), point.display());
     Err(Refusal::internal(format!("path {source} is mounted on {point} but it is not {needed}")))
-}
-
-/// Blanks and their like are written as octal numbers.
-fn unescape(text: &str) -> String {
-    let codes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    codes.iter().fold(text.to_owned(), |text, (code, plain)| text.replace(code, plain))
 }
 
 #[cfg(test)]

@@ -156,10 +156,8 @@ pub(super) fn unmount(target: &Path) -> Result<(), Refusal> {
 /// By the mount table, because a bind mount of the same filesystem looks like a plain directory otherwise.
 fn is_mounted(target: &Path) -> bool {
     let Ok(target) = fs::canonicalize(target) else { return false };
-    let wanted = target.display().to_string();
-    let escaped = wanted.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011");
-    fs::read_to_string("/proc/self/mountinfo")
-        .is_ok_and(|table| table.lines().any(|l| l.split(' ').nth(4) == Some(&escaped)))
+    let is_it = |line: &str| line.split(' ').nth(4).is_some_and(|point| kernel::mount::unescape(point) == target);
+    fs::read_to_string("/proc/self/mountinfo").is_ok_and(|table| table.lines().any(is_it))
 }
 
 pub(super) fn is_empty(dir: &PathBuf) -> Result<bool, Refusal> {

@@ -67,7 +67,7 @@ fn part_root(rootfs: &Path) -> Result<()> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").during("cannot read mountinfo")?;
     let parent = text
         .lines()
-        .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
+        .filter_map(|line| line.split(' ').nth(4).map(kernel::mount::unescape))
         .filter(|point| rootfs.starts_with(point))
         .max_by_key(|point| point.components().count())
         .unwrap_or_else(|| PathBuf::from("/"));

@@ -8,6 +8,7 @@
 //! ```
 //! A frame is no longer than `PIPE_BUF`, so that it is written as a whole or not at all.
 use super::LogWriter;
+use super::writer::since_1970;
 use crate::launch::LogConfig;
 use crate::stdio::StdStream;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -18,7 +19,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// First argument of the process that writes.
 pub(crate) const LOG_ROLE: &str = "shim-log";
@@ -52,7 +53,7 @@ impl LogPipe {
     }
 
     pub(crate) fn write(&mut self, stream: StdStream, data: &[u8]) {
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+        let time = since_1970().as_nanos() as u64;
         let Some(pipe) = &mut self.pipe else { return };
         let lost = &mut self.lost[stream as usize];
         let mut rest = data;

@@ -132,7 +132,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn since_1970() -> Duration {
+pub(super) fn since_1970() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
