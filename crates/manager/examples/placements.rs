@@ -10,7 +10,7 @@ use planner::{PlannerMemory, Random};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Wires, leads, member, now, open};
+use support::{Wires, leads, member, open};
 
 const TASKS: u64 = 20_000;
 const NODES: u32 = 1000;
@@ -57,7 +57,7 @@ async fn measure(managers: u64) {
     let begin = Instant::now();
     loop {
         let quiet = store.update(|tables| {
-            let plan = planner::plan(tables, now(), &mut Dice, &mut memory);
+            let plan = planner::plan(tables, store.moment(), &mut Dice, &mut memory);
             let quiet = plan.actions.is_empty();
             Ok::<_, Infallible>((plan.actions, quiet))
         });

@@ -98,7 +98,8 @@ async fn round(store: &Store, memory: &mut PlannerMemory) -> Round {
         let mut panicked = false;
         let done = store
             .update(|tables| {
-                let planned = catch_unwind(AssertUnwindSafe(|| planner::plan(tables, store.now(), &mut Dice, memory)));
+                let planned =
+                    catch_unwind(AssertUnwindSafe(|| planner::plan(tables, store.moment(), &mut Dice, memory)));
                 let plan = planned.unwrap_or_else(|_| {
                     panicked = true;
                     planner::Plan::default()

@@ -32,7 +32,7 @@ pub use object::*;
 pub use spec::*;
 pub use store_action::{Object, ObjectKind, ObjectRef, StoreAction, StoreError};
 pub use swarm_labels::WorkersMay;
-pub use swarm_time::SwarmTime;
+pub use swarm_time::{Moment, SwarmTime};
 pub use tables::Tables;
 pub use task_state::{DesiredState, TaskState};
 pub use time::Timestamp;

@@ -7,6 +7,24 @@
 use crate::time::Timestamp;
 use std::time::Duration;
 
+/// One instant by two clocks. The swarm's time is what is stored and shown, but it leaps when somebody sets the leader's
+/// clock; what must never be counted too short (that a lost node's tasks have ended) is counted by the steady one, which
+/// nobody sets and which means nothing to another leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The swarm's time.
+    pub now: Timestamp,
+    /// Time since the manager's process began.
+    pub steady: Duration,
+}
+
+impl Moment {
+    /// How far the swarm's time has leapt ahead of the steady clock since `earlier`.
+    pub fn leap_since(self, earlier: Self) -> Duration {
+        self.now.since(earlier.now).saturating_sub(self.steady.saturating_sub(earlier.steady))
+    }
+}
+
 /// Never goes back and never stands still. `steady` is the time of a clock that nobody sets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SwarmTime {

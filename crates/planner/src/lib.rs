@@ -28,7 +28,7 @@ pub use schedule::refusal::{Refusal, Refusals, explain};
 pub use update::is_up_to_date;
 
 use draft::Draft;
-use model::{StoreAction, Tables, Timestamp};
+use model::{Moment, StoreAction, Tables, Timestamp};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Where fresh ids and dice come from.
@@ -53,9 +53,9 @@ pub const ACTIONS_MAX: usize = 200;
 
 /// Plans the next transaction. A record at which this fails (a defect of ours, or a row that nobody could foresee) is
 /// left aside for a while, shows the reason, and stops nothing else.
-pub fn plan(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
+pub fn plan(tables: &Tables, moment: Moment, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| plan_once(tables, now, &mut *random, &mut *memory))) {
+        match catch_unwind(AssertUnwindSafe(|| plan_once(tables, moment, &mut *random, &mut *memory))) {
             Ok(plan) => return plan,
             Err(panic) => match memory.quarantine.blame() {
                 Some(record) => {
@@ -71,9 +71,9 @@ pub fn plan(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &m
     }
 }
 
-fn plan_once(tables: &Tables, now: Timestamp, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
-    memory.observe(tables, now);
-    let mut draft = Draft::new(tables, now, random);
+fn plan_once(tables: &Tables, moment: Moment, random: &mut dyn Random, memory: &mut PlannerMemory) -> Plan {
+    memory.observe(tables, moment);
+    let mut draft = Draft::new(tables, moment.now, random);
     if memory.quarantine.is_careful() {
         draft.limit = 1;
     }

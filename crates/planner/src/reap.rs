@@ -71,7 +71,7 @@ pub(crate) fn loose_tasks(draft: &mut Draft<'_>, memory: &mut PlannerMemory) {
 }
 
 fn judge(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>) {
-    match verdict(draft, task) {
+    match verdict(draft, memory, task) {
         Verdict::Keep => {}
         Verdict::LookAgain(at) => memory.wake_task(task, at),
         Verdict::Delete => draft.remove_task(&task.id),
@@ -86,7 +86,7 @@ fn judge(draft: &mut Draft<'_>, memory: &mut PlannerMemory, task: &Arc<Task>) {
     }
 }
 
-fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
+fn verdict(draft: &Draft<'_>, memory: &PlannerMemory, task: &Task) -> Verdict {
     let state = task.status.state;
     let unwanted = !task.desired.wants_to_run();
     if unwanted && state < TaskState::Assigned {
@@ -100,7 +100,8 @@ fn verdict(draft: &Draft<'_>, task: &Task) -> Verdict {
     if !matches!(node.status.state, NodeState::Down | NodeState::Disconnected) {
         return Verdict::Keep;
     }
-    let away = |limit: Duration| node.status.since.after(limit);
+    // A leap of the clock is no time that has passed.
+    let away = |limit: Duration| node.status.since.after(limit + memory.leap_while_away(id));
     // What is not leased may run on where nobody sees it: as long as it can, it keeps its addresses.
     let keeps = !task.leased && task.networks.iter().any(|n| !n.addresses.is_empty());
     if task.desired == DesiredState::Remove && (!keeps || node.status.state == NodeState::Disconnected) {

@@ -4,7 +4,7 @@
 //! refused whole. One writer at a time sees the latest tables, proposes, and waits until the transaction is committed.
 use crate::raft::{self, Raft, Reply, Transaction};
 use model::tables::Change;
-use model::{StoreAction, StoreError, SwarmTime, Tables, Timestamp};
+use model::{Moment, StoreAction, StoreError, SwarmTime, Tables, Timestamp};
 use openraft::error::{ClientWriteError, RaftError};
 use parking_lot::RwLock;
 use std::sync::Arc;
@@ -157,7 +157,13 @@ impl Store {
 
     /// The swarm's time: it goes on from what other leaders have stamped, whatever this machine's clock says.
     pub fn now(&self) -> Timestamp {
-        self.shared.time.lock().now((self.shared.clock)(), (self.shared.steady)())
+        self.moment().now
+    }
+
+    /// The swarm's time together with a clock that nobody sets.
+    pub fn moment(&self) -> Moment {
+        let steady = (self.shared.steady)();
+        Moment { now: self.shared.time.lock().now((self.shared.clock)(), steady), steady }
     }
 
     /// Raft itself: membership and its remote calls.

@@ -14,7 +14,9 @@ mod timers;
 use crate::draft::Draft;
 use crate::orchestrate::slot::{Slot, SlotKey};
 use crate::schedule::load::Loads;
-use model::{NetworkId, Node, NodeId, Object, ObjectRef, Service, ServiceId, StoreAction, Task, TaskId, Timestamp};
+use model::{
+    Moment, NetworkId, Node, NodeId, Object, ObjectRef, Service, ServiceId, StoreAction, Task, TaskId, Timestamp,
+};
 use quarantine::Quarantine;
 use roster::{Dirt, Roster};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,8 +36,12 @@ pub struct PlannerMemory {
     seen: Option<u64>,
     tasks: BTreeMap<TaskId, Arc<Task>>,
     nodes: BTreeMap<NodeId, Arc<Node>>,
-    /// When nodes were first seen down, by this leader's clock: another leader's may differ by minutes.
-    away: BTreeMap<NodeId, Timestamp>,
+    /// When the tables were last looked at.
+    present: Moment,
+    /// When this leader first saw nodes that are away as such: another leader's clock may differ by minutes.
+    away: BTreeMap<NodeId, Moment>,
+    /// When leased tasks of removed nodes were first seen.
+    orphaned: BTreeMap<TaskId, Duration>,
     /// Services of which any number of tasks may follow the nodes.
     per_node_services: BTreeSet<ServiceId>,
     rosters: BTreeMap<ServiceId, Roster>,
@@ -78,6 +84,7 @@ impl PlannerMemory {
         self.tasks.len()
             + self.nodes.len()
             + self.away.len()
+            + self.orphaned.len()
             + self.per_node_services.len()
             + rosters
             + self.new_tasks.len()
@@ -216,9 +223,19 @@ impl PlannerMemory {
         self.refused.insert(task.clone(), self.supply);
     }
 
-    /// Since when this planner has seen the node down.
-    pub(crate) fn away_since(&self, node: &NodeId) -> Option<Timestamp> {
-        self.away.get(node).copied()
+    /// For how long this planner has seen the node away, whatever was done to the clock meanwhile.
+    pub(crate) fn away_for(&self, node: &NodeId) -> Duration {
+        self.away.get(node).map_or(Duration::ZERO, |since| self.present.steady.saturating_sub(since.steady))
+    }
+
+    /// How far the time has leapt since this planner saw the node away.
+    pub(crate) fn leap_while_away(&self, node: &NodeId) -> Duration {
+        self.away.get(node).map_or(Duration::ZERO, |since| self.present.leap_since(*since))
+    }
+
+    /// For how long this planner has seen the leased task without its node.
+    pub(crate) fn orphaned_for(&self, task: &TaskId) -> Duration {
+        self.orphaned.get(task).map_or(Duration::ZERO, |since| self.present.steady.saturating_sub(*since))
     }
 
     /// When the task began to run. Outer `None`: it was never seen alive; inner `None`: it never ran.

@@ -1,21 +1,23 @@
 //! Takes in what has changed in the tables.
 use super::{FAILURES_MAX, PlannerMemory};
 use model::{
-    Node, NodeId, NodeState, ObjectRef, Service, ServiceId, ServiceMode, Tables, Task, TaskId, TaskState, Timestamp,
+    Moment, Node, NodeId, NodeState, ObjectRef, Service, ServiceId, ServiceMode, Tables, Task, TaskId, TaskState,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl PlannerMemory {
     /// Takes in what has changed in the tables since the last time.
-    pub(crate) fn observe(&mut self, tables: &Tables, now: Timestamp) {
+    pub(crate) fn observe(&mut self, tables: &Tables, moment: Moment) {
+        let now = moment.now;
+        self.present = moment;
         match self.seen.and_then(|seen| tables.changed_since(seen)) {
             Some(changed) => {
                 for r in changed.collect::<BTreeSet<_>>() {
-                    self.observe_one(tables, r, now);
+                    self.observe_one(tables, r);
                 }
             }
-            None => self.observe_all(tables, now),
+            None => self.observe_all(tables),
         }
         self.seen = Some(tables.revision());
         for (service, slot) in self.timers.due(now) {
@@ -34,14 +36,14 @@ impl PlannerMemory {
         }
     }
 
-    fn observe_all(&mut self, tables: &Tables, now: Timestamp) {
+    fn observe_all(&mut self, tables: &Tables) {
         let gone: Vec<_> = self.tasks.keys().filter(|t| tables.task(t).is_none()).cloned().collect();
         for id in gone {
             self.observe_task(tables, &id, None);
         }
         let gone: Vec<_> = self.nodes.keys().filter(|n| tables.node(n).is_none()).cloned().collect();
         for id in gone {
-            self.observe_node(tables, &id, None, now);
+            self.observe_node(tables, &id, None);
         }
         let gone: Vec<_> = self.rosters.keys().filter(|s| tables.service(s).is_none()).cloned().collect();
         for id in gone {
@@ -58,18 +60,18 @@ impl PlannerMemory {
             self.observe_task(tables, &task.id, Some(task));
         }
         for node in tables.nodes() {
-            self.observe_node(tables, &node.id, Some(node), now);
+            self.observe_node(tables, &node.id, Some(node));
         }
     }
 
-    fn observe_one(&mut self, tables: &Tables, r: &ObjectRef, now: Timestamp) {
+    fn observe_one(&mut self, tables: &Tables, r: &ObjectRef) {
         match r {
             ObjectRef::Task(id) => self.observe_task(tables, id, tables.task(id)),
             ObjectRef::Service(id) => {
                 self.supply += 1;
                 self.observe_service(id, tables.service(id));
             }
-            ObjectRef::Node(id) => self.observe_node(tables, id, tables.node(id), now),
+            ObjectRef::Node(id) => self.observe_node(tables, id, tables.node(id)),
             ObjectRef::Network(id) => {
                 self.supply += 1;
                 self.dirty_networks.insert(id.clone());
@@ -137,6 +139,7 @@ impl PlannerMemory {
             self.pending_tasks.remove(id);
             self.refused.remove(id);
             self.lives.remove(id);
+            self.orphaned.remove(id);
             self.loose_timers.clear(id);
             return;
         };
@@ -147,6 +150,9 @@ impl PlannerMemory {
         }
         set(&mut self.new_tasks, id, task.status.state == TaskState::New);
         set(&mut self.pending_tasks, id, task.status.state == TaskState::Pending);
+        if task.leased && task.status.state == TaskState::Orphaned {
+            self.orphaned.entry(id.clone()).or_insert(self.present.steady);
+        }
         if !ended(task) {
             let life = self.lives.entry(id.clone()).or_default();
             if life.is_none() && task.status.state == TaskState::Running {
@@ -166,7 +172,7 @@ impl PlannerMemory {
         self.tasks.insert(id.clone(), task.clone());
     }
 
-    fn observe_node(&mut self, tables: &Tables, id: &NodeId, node: Option<&Arc<Node>>, now: Timestamp) {
+    fn observe_node(&mut self, tables: &Tables, id: &NodeId, node: Option<&Arc<Node>>) {
         let old = match node {
             Some(node) => {
                 self.loads.know(id);
@@ -177,8 +183,8 @@ impl PlannerMemory {
                 self.nodes.remove(id)
             }
         };
-        if node.is_some_and(|n| n.status.state == NodeState::Down) {
-            self.away.entry(id.clone()).or_insert(now);
+        if node.is_some_and(|n| matches!(n.status.state, NodeState::Down | NodeState::Disconnected)) {
+            self.away.entry(id.clone()).or_insert(self.present);
         } else {
             self.away.remove(id);
         }

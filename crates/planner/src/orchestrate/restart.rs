@@ -198,6 +198,12 @@ pub(crate) fn promote(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service
     }
 }
 
+/// Whether the task was handed to a node that is no longer there, which nobody has written down yet.
+fn lost_its_node(draft: &Draft<'_>, task: &Task) -> bool {
+    let alive = task.status.state >= TaskState::Assigned && !task.status.state.is_terminal();
+    alive && task.node.as_ref().is_some_and(|n| draft.node(n).is_none())
+}
+
 /// When a held task may start.
 fn start_at(
     draft: &Draft<'_>,
@@ -213,12 +219,14 @@ fn start_at(
             Some(task.meta.created_at.after(policy(service).delay))
         }
         // Its node was removed by force, and may not know that.
-        TaskState::Orphaned if before.leased => Some(task.meta.created_at.after(lease::ended_after())),
+        s if before.leased && (s == TaskState::Orphaned || lost_its_node(draft, before)) => {
+            Some(draft.now.after(lease::ended_after().saturating_sub(memory.orphaned_for(&before.id))))
+        }
         s if s.is_terminal() || s < TaskState::Assigned => Some(draft.now),
         _ => {
             let node = before.node.as_ref().and_then(|n| draft.node(n));
             if let Some(node) = node.filter(|n| before.leased && n.status.state == NodeState::Down) {
-                return Some(memory.away_since(&node.id).unwrap_or(draft.now).after(lease::replace_after()));
+                return Some(draft.now.after(lease::replace_after().saturating_sub(memory.away_for(&node.id))));
             }
             let away = node.is_none_or(|n| matches!(n.status.state, NodeState::Down | NodeState::Disconnected));
             let grace = service.spec.task.container.as_ref().and_then(|c| c.stop_grace_period).unwrap_or_default();

@@ -17,7 +17,7 @@ fn of_45_minutes() {
         }
         world.run(Duration::from_secs(20));
         let id = world.swarm.node("n1").id.clone();
-        let until = world.swarm.now.after(Duration::from_secs(45 * 60));
+        let until = world.elapsed + Duration::from_secs(45 * 60);
         world.agents.get_mut(&id).unwrap().cut_off_until = Some(until);
         let gone = world.swarm.tables.services().find(|s| s.spec.name == "gone").unwrap().id.clone();
         world.run(Duration::from_secs(60));

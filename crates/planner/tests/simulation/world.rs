@@ -30,6 +30,8 @@ pub struct Faults {
     pub new_leader: u64,
     /// Whether leaders' clocks differ by minutes.
     pub clocks_differ: bool,
+    /// The leader's clock is set by minutes while it leads.
+    pub clock_set: u64,
     pub lost_transaction: u64,
 }
 
@@ -43,6 +45,7 @@ impl Faults {
         lost_order: 0,
         new_leader: 0,
         clocks_differ: false,
+        clock_set: 0,
         lost_transaction: 0,
     };
     pub const SOME: Self = Self {
@@ -54,6 +57,7 @@ impl Faults {
         lost_order: 5,
         new_leader: 2,
         clocks_differ: true,
+        clock_set: 1,
         lost_transaction: 5,
     };
 }
@@ -70,10 +74,10 @@ pub struct Container {
 pub struct Agent {
     pub containers: BTreeMap<TaskId, Container>,
     pub directory: Directory,
-    /// Until when nothing reaches it, if it is cut off.
-    pub cut_off_until: Option<Timestamp>,
+    /// Until when (in the world's time) nothing reaches it, if it is cut off.
+    pub cut_off_until: Option<Duration>,
     /// Until when it is off, if it is.
-    pub off_until: Option<Timestamp>,
+    pub off_until: Option<Duration>,
     pub lease: lease::Lease,
     /// When the leader heard it last, in the world's time. A new leader gives everybody some time.
     heard: Duration,
@@ -150,6 +154,7 @@ impl World {
     pub fn step(&mut self) {
         self.elapsed += TICK;
         self.swarm.now = self.time.now(self.clock.after(self.elapsed), self.elapsed);
+        self.swarm.steady = self.elapsed;
         self.mishaps();
         self.beats();
         self.lead();
@@ -164,7 +169,7 @@ impl World {
     }
 
     fn mishaps(&mut self) {
-        let now = self.swarm.now;
+        let now = self.elapsed;
         let faults = self.faults;
         for agent in self.agents.values_mut() {
             let dice = &mut self.swarm.dice;
@@ -178,18 +183,21 @@ impl World {
             if agent.off_until.is_none() && agent.cut_off_until.is_none() {
                 let long = Duration::from_millis(dice.below(90_000));
                 if dice.chance(faults.crash) && dice.chance(30) {
-                    agent.off_until = Some(now.after(long));
+                    agent.off_until = Some(now + long);
                     for c in agent.containers.values_mut().filter(|c| !c.state.is_terminal()) {
                         // What ran has died with the machine; it will say so when it is back.
                         c.state = TaskState::Failed;
                     }
                 } else if dice.chance(faults.cut_off) && dice.chance(50) {
-                    agent.cut_off_until = Some(now.after(long));
+                    agent.cut_off_until = Some(now + long);
                 }
             }
         }
         if self.swarm.dice.chance(faults.new_leader) {
             self.new_leader();
+        }
+        if self.swarm.dice.chance(faults.clock_set) {
+            self.set_clock_somehow();
         }
     }
 
@@ -197,12 +205,16 @@ impl World {
     pub fn new_leader(&mut self) {
         self.swarm.memory = Default::default();
         if self.faults.clocks_differ {
-            let away = self.swarm.dice.below(2 * CLOCKS_APART.as_secs());
-            self.set_clock(away as i64 - CLOCKS_APART.as_secs() as i64);
+            self.set_clock_somehow();
         }
         for agent in self.agents.values_mut() {
             agent.heard = self.elapsed + TAKEOVER;
         }
+    }
+
+    fn set_clock_somehow(&mut self) {
+        let away = self.swarm.dice.below(2 * CLOCKS_APART.as_secs());
+        self.set_clock(away as i64 - CLOCKS_APART.as_secs() as i64);
     }
 
     /// The leader's clock is so many seconds from the truth.

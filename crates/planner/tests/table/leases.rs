@@ -65,6 +65,44 @@ fn a_leader_with_another_clock_waits_all_the_same() {
 }
 
 #[test]
+fn a_clock_that_is_set_meanwhile_shortens_nothing() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    let (mut swarm, service, old) = on_lost_node(web("db", 1));
+    swarm.pass(lease::replace_after() / 2);
+    swarm.now = swarm.now.after(YEAR);
+    swarm.settle();
+    assert_eq!(successors(&swarm, &service, &old), [DesiredState::Ready], "half the time has passed");
+    assert_eq!(swarm.wake_at, Some(swarm.now.after(lease::replace_after() / 2)));
+    swarm.pass(lease::replace_after() / 2);
+    assert_eq!(successors(&swarm, &service, &old), [DesiredState::Running]);
+    assert_eq!(swarm.tables.task(&old).unwrap().status.state, TaskState::Running, "a year's leap is no day's silence");
+    swarm.pass(lease::ORPHAN_AFTER);
+    assert_eq!(swarm.tables.task(&old).unwrap().status.state, TaskState::Orphaned);
+}
+
+#[test]
+fn a_node_removed_by_force_gets_the_time_of_a_lease_whoever_leads() {
+    for (leads_anew, ahead) in [(false, 0), (false, 600), (true, 0), (true, 600)] {
+        let mut swarm = Swarm::new(3);
+        let service = swarm.service(web("db", 1));
+        swarm.obey();
+        let old = swarm.live(&service)[0].clone();
+        swarm.remove(old.node.clone().unwrap());
+        swarm.settle();
+        assert_eq!(swarm.tables.task(&old.id).unwrap().status.state, TaskState::Orphaned);
+        swarm.now = swarm.now.after(Duration::from_secs(ahead));
+        if leads_anew {
+            swarm.memory = Default::default();
+        }
+        swarm.settle();
+        swarm.pass(lease::ended_after() - Duration::from_millis(1));
+        assert_eq!(successors(&swarm, &service, &old.id), [DesiredState::Ready], "{leads_anew} {ahead}");
+        swarm.pass(Duration::from_millis(1));
+        assert_eq!(successors(&swarm, &service, &old.id), [DesiredState::Running], "{leads_anew} {ahead}");
+    }
+}
+
+#[test]
 fn living_tasks_follow_the_number_of_replicas_and_lost_ones_keep_what_they_were_told() {
     let mut swarm = Swarm::new(3);
     let service = swarm.service(web("web", 2));
