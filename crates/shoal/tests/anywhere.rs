@@ -47,6 +47,8 @@ fn every_container_of_the_swarm_is_within_reach_of_every_node() {
             assert_eq!(lab.on(machine, &format!("docker exec {call} hostname")), "fish", "{machine} calls it {call}");
         }
         talk_with(&lab, machine, &name);
+        let task = "docker inspect $(docker service ps -q web) --format '{{.Status.ContainerStatus.ContainerID}}'";
+        assert_eq!(lab.on(machine, task), web, "a task's id names the task");
     }
     for machine in [BOSS, OTHER] {
         assert!(lab.on(machine, "docker container ls -q").is_empty(), "what runs elsewhere is not listed here");

@@ -24,9 +24,9 @@ const TAIL_BYTES: usize = 4 << 20;
 /// heartbeats only.
 const SENT_BYTES: usize = 256 << 10;
 /// Pages of the file that are kept in memory.
-const CACHE_BYTES: usize = 32 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 /// A log that has grown by so much, and by twice the last snapshot, is due to be cut, however few its entries are.
-const LOG_BYTES_MAX: u64 = 32 << 20;
+const LOG_BYTES_MAX: u64 = 8 << 20;
 
 /// Why the file did not do as told.
 #[derive(Debug, thiserror::Error)]

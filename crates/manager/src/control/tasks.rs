@@ -97,7 +97,8 @@ fn container_task(tables: &Tables, wanted: &str) -> Result<Arc<Task>, Refusal> {
     let slot = |t: &Task| t.slot > 0 && format!("{}.{}", t.service_name, t.slot) == wanted;
     let named = |t: &Task| match &t.spec.attachment {
         Some(a) => a.names.first().is_some_and(|n| n == wanted),
-        None => t.id.as_str() == wanted || t.container_name() == wanted,
+        // A bare task id names the task: clients ask for containers of that name first.
+        None => t.container_name() == wanted,
     };
     let found = newest(&|t| container_id(t) == wanted)
         .or_else(|| newest(&named))

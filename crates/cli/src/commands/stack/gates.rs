@@ -30,7 +30,7 @@ impl Gate {
         filters.add("name", &self.service);
         let services: Vec<Service> = ctx.client.get("/services").flag("status", true).filters(&filters).read().await?;
         let Some(service) = services.into_iter().find(|s| s.spec.name == self.service) else {
-            return Ok(Standing::Closed(format!("{} is not there yet", self.service)));
+            return Ok(Standing::Closed(format!("{}, which is not there yet", self.service)));
         };
         let mut filters = Filters::default();
         filters.add("service", &service.id);
