@@ -23,6 +23,8 @@ use std::time::Duration;
 pub const BEAT: Duration = Duration::from_millis(500);
 /// What a node needs to kill its leased tasks.
 const KILL_TIME: Duration = Duration::from_millis(300);
+/// The watchdog of a leased task strikes so long after the daemon itself should have killed it.
+const WATCHDOG_LATER: Duration = Duration::from_millis(100);
 /// Time passes between a beat's arrival and the look that notices its absence.
 const LOOK: Duration = Duration::from_millis(100);
 /// After this without a leader a node stops every task: their addresses are given away after a day.
@@ -138,6 +140,13 @@ impl Lease {
         self.from = self.from.max(at);
     }
 
+    /// How long tasks may still run without another word: the leased ones, all. For their watchdogs.
+    pub fn rest(&self, now: Duration) -> (Duration, Duration) {
+        let silent = now.saturating_sub(self.from);
+        let rest = |limit: Duration| (limit + WATCHDOG_LATER).saturating_sub(silent);
+        (rest(lease(self.beat)), rest(LEASE_OF_ALL))
+    }
+
     /// What has to have stopped by now.
     pub fn look(&mut self, now: Duration) -> Fence {
         // Who could not look could not hear either; what was said meanwhile is about to be read.
@@ -181,6 +190,10 @@ mod tests {
         assert_eq!(look_until(&mut l, 4700, 5000), Fence::Leased, "a word about another session counts for nothing");
         l.no_leader(ms(4900));
         assert_eq!(l.look(ms(5100)), Fence::Open);
+        let (leased, all) = l.rest(ms(5900));
+        assert_eq!(leased, lease(BEAT) + WATCHDOG_LATER - ms(1000));
+        assert_eq!(all, LEASE_OF_ALL + WATCHDOG_LATER - ms(1000));
+        assert_eq!(l.rest(ms(50_000)).0, Duration::ZERO);
     }
 
     #[test]
@@ -199,5 +212,6 @@ mod tests {
         }
         assert!(mask_after(BEAT) < Duration::from_secs(2) && down_after(BEAT) < Duration::from_secs(3));
         assert!(ended_after() < Duration::from_secs(5));
+        assert!(WATCHDOG_LATER < KILL_TIME);
     }
 }

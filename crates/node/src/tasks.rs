@@ -8,6 +8,7 @@ use model::template::{Context, Files};
 use model::{
     ContainerSpec, Directory, GenericResource, MountKind, NetworkTarget, PortConfig, PublishMode, Task, TaskId,
 };
+use runtime::Watchdog;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,9 @@ use wire::engine::network::PortBinding;
 
 /// The directory may need so long to show a network that a task was just assigned on (Docker: 30 s).
 const NETWORK_WAIT: Duration = Duration::from_secs(30);
+
+/// Where the watchdogs of tasks are, below `<exec-root>`.
+const WATCHDOGS: &str = "watchdogs";
 
 /// Gets images that are not here.
 #[async_trait]
@@ -36,6 +40,8 @@ pub struct Tasks {
     puller: Arc<dyn Puller>,
     directory: watch::Receiver<Arc<Directory>>,
     node_id: String,
+    /// Of leased tasks, of all.
+    watchdogs: [Watchdog; 2],
 }
 
 impl Tasks {
@@ -47,7 +53,8 @@ impl Tasks {
         directory: watch::Receiver<Arc<Directory>>,
         node_id: String,
     ) -> Self {
-        Self { containers, networks, puller, directory, node_id }
+        let watchdogs = ["leased", "all"].map(|name| Watchdog::at(containers.exec_dir().join(WATCHDOGS).join(name)));
+        Self { containers, networks, puller, directory, node_id, watchdogs }
     }
 
     /// The overlays of a task, once the directory shows them.
@@ -165,6 +172,21 @@ impl Executor for Tasks {
         match self.containers.kill(&id, "KILL").await {
             Err(e) if e.kind == wire::RefusalKind::Conflict => Ok(()),
             other => other,
+        }
+    }
+
+    async fn watch_over(&self, task: &Task, leased: bool) -> Result<(), Refusal> {
+        let Ok(id) = self.of(&task.id) else { return Ok(()) };
+        let [of_leased, of_all] = &self.watchdogs;
+        self.containers.set_watchdog(&id, if leased { of_leased } else { of_all }.clone()).await
+    }
+
+    fn may_run(&self, leased: Option<Duration>, all: Option<Duration>) {
+        for (watchdog, rest) in self.watchdogs.iter().zip([leased, all]) {
+            let made = || watchdog.file().parent().map_or(Ok(()), std::fs::create_dir_all);
+            if let Err(e) = watchdog.feed(rest).or_else(|_| made().and_then(|()| watchdog.feed(rest))) {
+                tracing::error!(file = %watchdog.file().display(), "the watchdog of this node's tasks cannot be fed: {e}");
+            }
         }
     }
 

@@ -20,6 +20,7 @@ mod shim;
 mod stats;
 mod stdio;
 mod surroundings;
+mod watchdog;
 
 pub use error::{LaunchError, RuntimeError};
 pub use exit::{Exit, ExitWatch, Recovered, RecoveredState};
@@ -27,6 +28,7 @@ pub use launch::*;
 pub use runtime::{Created, ExecHandle, Runtime};
 pub use stats::{BlkioEntry, BlkioStats, CpuStats, MemoryStats, Stats};
 pub use stdio::{AttachedIo, StdStream, StdinWriter};
+pub use watchdog::Watchdog;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

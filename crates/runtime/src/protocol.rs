@@ -53,6 +53,8 @@ pub(crate) enum Request {
     Watch,
     /// Set the size of the terminal; answered with `Reply::Done`.
     Resize(u16, u16),
+    /// From now on this watchdog's file says how long the container may run; answered with `Reply::Done`.
+    Watchdog(std::path::PathBuf),
     /// End the shim of a container that was never started or has ended.
     Quit,
 }

@@ -168,6 +168,15 @@ impl Runtime {
         }
     }
 
+    /// From now on the container is killed when the watchdog's deadline passes. Another one takes its place.
+    pub async fn set_watchdog(&self, id: &str, watchdog: &crate::Watchdog) -> Result<()> {
+        let container = self.running(id)?;
+        match self.ask(&container, Request::Watchdog(watchdog.file().to_owned())).await? {
+            Reply::Failed(failure) => Err(RuntimeError::Refused { id: id.to_owned(), message: failure.message }),
+            _ => Ok(()),
+        }
+    }
+
     /// Raw numbers of the container's control group.
     pub async fn stats(&self, id: &str) -> Result<Stats> {
         let container = self.running(id)?;

@@ -15,6 +15,7 @@ use crate::container_process::{Ends, Failure, become_exec, become_init};
 use crate::exit::Exit;
 use crate::launch::{LogConfig, NamespaceMode};
 use crate::protocol::{Kind, Reply, Request, json_frame};
+use crate::watchdog::{Look, Watchdog};
 use client::{Client, Role};
 use kernel::cgroup::Cgroup;
 use kernel::process::{PidFd, PidNamespace, fork_into};
@@ -90,6 +91,7 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
         execs: Vec::new(),
         ended: None,
         exit: None,
+        watchdog: None,
         quit: false,
     };
     kernel::process::trim_heap();
@@ -119,6 +121,7 @@ struct Shim {
     ended: Option<(Exit, Instant)>,
     /// Recorded and told.
     exit: Option<(Exit, Instant)>,
+    watchdog: Option<Look>,
     quit: bool,
 }
 
@@ -165,6 +168,7 @@ impl Shim {
                 }
             }
             self.drop_gone();
+            self.heed_watchdog();
             self.finish()?;
             if self.done() {
                 // Last of all, so that whoever finds no socket finds the exit file.
@@ -217,7 +221,8 @@ impl Shim {
             .map(|(_, at)| at + if self.outputs.awaits_writer() { WRITTEN_WITHIN } else { DRAIN_MAX });
         let linger = self.exit.map(|(_, at)| at + LINGER_MAX);
         let slow = self.clients.iter().filter_map(Client::deadline).min();
-        match [drain, linger, slow].into_iter().flatten().min() {
+        let look = self.watchdog.as_ref().filter(|_| self.ended.is_none()).map(Look::at);
+        match [drain, linger, slow, look].into_iter().flatten().min() {
             Some(at) => PollTimeout::try_from(at.saturating_duration_since(now) + Duration::from_millis(1))
                 .unwrap_or(PollTimeout::MAX),
             None => PollTimeout::NONE,
@@ -309,17 +314,33 @@ impl Shim {
                 }
                 return;
             }
+            Request::Watchdog(file) => {
+                self.watchdog = Some(Look::begin(Watchdog::at(file), Instant::now()));
+                Reply::Done
+            }
             Request::Quit => {
                 self.quit = true;
-                if let Some(init) = &self.init
-                    && self.ended.is_none()
-                {
-                    let _ = init.pidfd.signal(libc::SIGKILL);
-                }
+                self.kill();
                 Reply::Done
             }
         };
         self.reply(id, &reply);
+    }
+
+    fn kill(&self) {
+        if let Some(init) = &self.init
+            && self.ended.is_none()
+        {
+            let _ = init.pidfd.signal(libc::SIGKILL);
+        }
+    }
+
+    /// Nobody has said for too long that the container may run.
+    fn heed_watchdog(&mut self) {
+        if self.ended.is_none() && self.watchdog.as_mut().is_some_and(|look| look.has_passed(Instant::now())) {
+            self.watchdog = None;
+            self.kill();
+        }
     }
 
     fn create(&mut self) -> Result<u32, Failure> {

@@ -48,7 +48,10 @@ fn every_container_of_the_swarm_is_within_reach_of_every_node() {
         }
         talk_with(&lab, machine, &name);
         let task = "docker inspect $(docker service ps -q web) --format '{{.Status.ContainerStatus.ContainerID}}'";
-        assert_eq!(lab.on(machine, task), web, "a task's id names the task");
+        // Elsewhere this client asks for no tasks.
+        if machine == BOSS {
+            assert_eq!(lab.on(machine, task), web, "a task's id names the task");
+        }
     }
     for machine in [BOSS, OTHER] {
         assert!(lab.on(machine, "docker container ls -q").is_empty(), "what runs elsewhere is not listed here");

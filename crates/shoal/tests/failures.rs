@@ -81,12 +81,16 @@ fn one_of_a_kind_never_runs_twice_and_machines_that_come_back_know_everything() 
     all_agree(&lab, &all, "web", 4);
     println!("healed: all agree after {:?}", healed.elapsed());
     let runs: Vec<_> = all.iter().flat_map(|m| lab.containers(m, "db")).collect();
-    assert_eq!(runs, [after], "the one that came back brings no second one");
+    assert_eq!(runs, [after.clone()], "the one that came back brings no second one");
 
-    // Stopped as it stands: nobody waits for it, and it does as it is told when it goes on.
+    // Its daemon stopped as it stands: nobody waits for it, its only task of `db` has ended all the same, and it does as it
+    // is told when it goes on.
+    let process = lab.on(other, &format!("docker inspect {after} --format '{{{{.State.Pid}}}}'"));
+    assert!(lab.say(other, &format!("test -e /proc/{process}")).ok);
     lab.signal_daemon(other, nix::libc::SIGSTOP);
     lab.node_becomes(other, "Down", SOON);
     lab.until("the successor runs", SOON, || lab.container(lost, "db").map(drop).ok_or_else(|| "not yet".to_owned()));
+    assert!(!lab.say(other, &format!("test -e /proc/{process}")).ok, "both run");
     all_agree(&lab, &[BOSS, lost], "web", 4);
     lab.signal_daemon(other, nix::libc::SIGCONT);
     lab.node_becomes(other, "Ready", SOON);

@@ -12,6 +12,7 @@
 use super::executor::{Dependencies, Ended, Executor, Found};
 use model::lease::Fence;
 use model::{ContainerStatus, DesiredState, Task, TaskId, TaskState, TaskStatus, Timestamp};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -42,6 +43,8 @@ pub struct Surroundings {
     pub dependencies: watch::Receiver<Arc<Dependencies>>,
     /// What must have stopped because no leader has been heard for too long.
     pub fence: watch::Receiver<Fence>,
+    /// Whether it has been said how long tasks may run.
+    pub heard: watch::Receiver<bool>,
     /// The clock.
     pub now: fn() -> Timestamp,
 }
@@ -106,6 +109,10 @@ impl Driver {
             return self.report(TaskState::Shutdown, "shutdown", "");
         }
         self.report(TaskState::Starting, "starting", "");
+        let leased = wish.borrow().as_ref().is_some_and(|a| a.task.leased);
+        if let Err(e) = self.around.executor.watch_over(&self.task, leased).await {
+            return self.report(TaskState::Failed, "starting", &format!("starting container failed: {e}"));
+        }
         match self.around.executor.start(&self.task).await {
             Ok(started) => {
                 if let Some(c) = &mut self.status.container {
@@ -139,6 +146,14 @@ impl Driver {
 
     /// From started to ended.
     async fn supervise(&mut self, wish: &mut watch::Receiver<Wish>) {
+        let watched = watch_over(self.around.executor.clone(), self.task.clone(), wish.clone());
+        tokio::select! {
+            () = self.supervise_to_its_end(wish) => {}
+            never = watched => match never {},
+        }
+    }
+
+    async fn supervise_to_its_end(&mut self, wish: &mut watch::Receiver<Wish>) {
         let executor = self.around.executor.clone();
         let task = self.task.clone();
         let ended = executor.ended(&task);
@@ -194,6 +209,7 @@ impl Driver {
     /// Waits for the word to start (`true`) or to stop (`false`). While the lease is over nothing starts.
     async fn start_wished(&self, wish: &mut watch::Receiver<Wish>) -> bool {
         let mut fence = self.around.fence.clone();
+        let mut heard = self.around.heard.clone();
         loop {
             let (wanted, leased) = match wish.borrow_and_update().as_ref() {
                 Some(a) => (a.task.desired, a.task.leased),
@@ -201,13 +217,14 @@ impl Driver {
             };
             let fenced = fence.borrow_and_update().stops(leased);
             match wanted {
-                DesiredState::Running | DesiredState::Complete if !fenced => return true,
+                DesiredState::Running | DesiredState::Complete if !fenced && *heard.borrow_and_update() => return true,
                 DesiredState::Ready | DesiredState::Running | DesiredState::Complete => {}
                 _ => return false,
             }
             let open = tokio::select! {
                 changed = wish.changed() => changed.is_ok(),
                 changed = fence.changed() => changed.is_ok(),
+                changed = heard.changed() => changed.is_ok(),
             };
             if !open {
                 return std::future::pending().await;
@@ -287,6 +304,23 @@ async fn stop_wished(wish: &mut watch::Receiver<Wish>) {
     loop {
         if wants_stop(wish) {
             return;
+        }
+        if wish.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Keeps the task's watchdog the one that its service now wants.
+async fn watch_over(executor: Arc<dyn Executor>, task: Task, mut wish: watch::Receiver<Wish>) -> Infallible {
+    let mut told = None;
+    loop {
+        let leased = wish.borrow_and_update().as_ref().map(|a| a.task.leased);
+        if let Some(leased) = leased.filter(|now| told != Some(*now)) {
+            match executor.watch_over(&task, leased).await {
+                Ok(()) => told = Some(leased),
+                Err(e) => tracing::warn!(task = %task.id, error = %e, "a task cannot be given its watchdog"),
+            }
         }
         if wish.changed().await.is_err() {
             return std::future::pending().await;

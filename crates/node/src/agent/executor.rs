@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use model::{Config, ConfigId, Node, PortConfig, Secret, SecretId, Task};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use wire::Refusal;
 
 /// What was found of a task's container, on a daemon's start or a session's begin.
@@ -80,6 +81,11 @@ pub trait Executor: Send + Sync + 'static {
     async fn stop(&self, task: &Task) -> Result<(), Refusal>;
     /// Kills it at once. Fine when it has ended.
     async fn kill(&self, task: &Task) -> Result<(), Refusal>;
+    /// The task is killed, whatever becomes of this daemon, once [`Executor::may_run`] was not said for too long: what it
+    /// says of the leased tasks counts, or what it says of all. Fine when it has ended.
+    async fn watch_over(&self, task: &Task, leased: bool) -> Result<(), Refusal>;
+    /// How long leased tasks, and all, may run without another word (`None`: for ever).
+    fn may_run(&self, leased: Option<Duration>, all: Option<Duration>);
     /// Removes the container and all that was made for it. Fine when there is none.
     async fn remove(&self, task: &Task) -> Result<(), Refusal>;
 }

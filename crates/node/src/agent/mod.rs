@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use driver::{Surroundings, Wish, drive};
 use executor::{Dependencies, Executor};
 use model::lease::{Fence, Lease};
-use model::{Directory, NodeDescription, NodeRole, NodeSpec, TaskId, TaskStatus, Timestamp};
+use model::{Directory, NodeDescription, NodeId, NodeRole, NodeSpec, TaskId, TaskStatus, Timestamp};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -37,6 +37,8 @@ pub trait TunnelServer: Send + Sync + 'static {
 
 /// What the agent needs.
 pub struct AgentConfig {
+    /// This node.
+    pub node: NodeId,
     /// The machine.
     pub executor: Arc<dyn Executor>,
     /// The data plane and the names.
@@ -93,6 +95,8 @@ struct Inner {
     verified: Mutex<(u64, u64)>,
     lease: Mutex<Lease>,
     fence: watch::Sender<Fence>,
+    /// Whether a leader was heard, or none was there, since the agent began: nothing starts before.
+    heard: watch::Sender<bool>,
     /// When `lease` counts from.
     begun: Instant,
     loops: Mutex<Vec<JoinHandle<()>>>,
@@ -124,6 +128,7 @@ impl Agent {
             verified: Mutex::default(),
             lease: Mutex::new(Lease::begin(Duration::ZERO)),
             fence: watch::Sender::new(Fence::Open),
+            heard: watch::Sender::new(false),
             begun: Instant::now(),
             loops: Mutex::default(),
         });
@@ -166,6 +171,7 @@ impl Agent {
     /// could have replaced this node's tasks then.
     pub fn no_leader(&self, at: Instant) {
         self.inner.lease.lock().no_leader(at.saturating_duration_since(self.inner.begun));
+        self.inner.feed();
     }
 
     /// What has been stopped because no leader was heard for too long.
@@ -240,6 +246,7 @@ impl Agent {
             ToNode::Heard => {
                 inner.lease.lock().confirmed();
                 inner.look_at_lease();
+                inner.feed();
             }
             ToNode::Assignments(a) => {
                 let follows = a.sequence == 1 || a.sequence == *sequence + 1;
@@ -314,6 +321,7 @@ impl Agent {
                         all_applied: inner.all_applied.subscribe(),
                         dependencies: inner.dependencies.subscribe(),
                         fence: inner.fence.subscribe(),
+                        heard: inner.heard.subscribe(),
                         now: inner.config.now,
                     };
                     let done = tokio::spawn(drive(assignment, changes, around));
@@ -351,6 +359,18 @@ impl Inner {
             }
             changed
         });
+    }
+
+    /// Says how long what runs here may run without another word, also to those who go on when this daemon does not.
+    fn feed(&self) {
+        let lease = self.lease.lock();
+        let (leased, all) = lease.rest(self.begun.elapsed());
+        let managers = self.managers.borrow();
+        // While the daemon of a sole manager, or of one of two, is away, no leader can be who replaces anything.
+        let alone = managers.len() <= 2 && managers.iter().any(|m| m.node == self.config.node);
+        self.config.executor.may_run((!alone).then_some(leased), (!alone).then_some(all));
+        drop(lease);
+        self.heard.send_if_modified(|heard| !std::mem::replace(heard, true));
     }
 
     fn hello(&self) -> FromNode {

@@ -103,6 +103,11 @@ impl Containers {
                 let _ = client.send(io);
             }
         }
+        let watchdog = c.watchdog.lock().clone();
+        if let Some(watchdog) = watchdog {
+            let set = base.runtime.set_watchdog(&c.id, &watchdog).await;
+            set.map_err(|e| other(Refusal::internal(crate::chain(&e))))?;
+        }
         base.runtime.start(&c.id).await.map_err(failed)?;
         self.set_state(c, |s| {
             s.status = Status::Running;

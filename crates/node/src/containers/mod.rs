@@ -94,6 +94,7 @@ struct Container {
     status: watch::Sender<Option<(Status, u64)>>,
     /// Clients that attached before the start.
     waiting: Mutex<Vec<oneshot::Sender<runtime::AttachedIo>>>,
+    watchdog: Mutex<Option<runtime::Watchdog>>,
     /// Its probe, if health is checked.
     probe: Mutex<Option<tokio::task::JoinHandle<()>>>,
     health: watch::Sender<Option<bool>>,
@@ -201,6 +202,29 @@ impl Containers {
         self.all().into_iter().map(|c| c.record.read().clone()).find(|r| r.task.as_ref() == Some(task))
     }
 
+    /// The container is killed when the watchdog's deadline passes, whatever becomes of this daemon: from its next start
+    /// on, and from now on if it runs.
+    ///
+    /// # Errors
+    /// 404, or its shim does not answer.
+    pub async fn set_watchdog(&self, id: &str, watchdog: runtime::Watchdog) -> Result<(), Refusal> {
+        let c = self.find(id)?;
+        *c.watchdog.lock() = Some(watchdog.clone());
+        if !c.record.read().state.status.is_up() {
+            return Ok(());
+        }
+        match self.inner.base.runtime.set_watchdog(&c.id, &watchdog).await {
+            // It has just ended.
+            Err(runtime::RuntimeError::NotRunning(_)) => Ok(()),
+            other => other.map_err(|e| Refusal::internal(crate::chain(&e))),
+        }
+    }
+
+    /// `<exec-root>`.
+    pub fn exec_dir(&self) -> &std::path::Path {
+        &self.inner.base.exec_dir
+    }
+
     /// Ids of all containers of swarm tasks.
     pub fn task_containers(&self) -> Vec<String> {
         self.all().iter().filter(|c| c.record.read().task.is_some()).map(|c| c.id.clone()).collect()
@@ -277,6 +301,7 @@ impl Container {
             record: RwLock::new(record),
             status: watch::Sender::new(Some((status, 0))),
             waiting: Mutex::default(),
+            watchdog: Mutex::default(),
             probe: Mutex::default(),
             health: watch::Sender::new(None),
             exec_ids: Mutex::default(),

@@ -1,7 +1,9 @@
 //! From create to delete.
 use crate::lab::*;
 use runtime::*;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
 
 #[tokio::test]
 async fn it_runs_and_its_exit_code_is_told() {
@@ -200,6 +202,32 @@ async fn the_daemon_may_die_and_come_back() {
     assert_eq!(again.wait(&running.id).await.unwrap().code, 137);
     for launch in [&running, &ending, &created] {
         again.delete(&launch.id).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_has_a_watchdog_runs_only_as_long_as_it_is_fed() {
+    let lab = Lab::new();
+    let (watched, other) = (lab.launch("sleep 1000"), lab.launch("sleep 1000"));
+    let watchdog = Watchdog::at(lab.dir.join("watchdog"));
+    watchdog.feed(Some(Duration::from_millis(400))).unwrap();
+    lab.runtime.create(&watched).await.unwrap();
+    lab.runtime.set_watchdog(&watched.id, &watchdog).await.unwrap();
+    lab.runtime.start(&watched.id).await.unwrap();
+    lab.up(&other).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(1) {
+        watchdog.feed(Some(Duration::from_millis(400))).unwrap();
+        assert!(timeout(Duration::from_millis(50), lab.wait(&watched.id)).await.is_err(), "it is fed");
+    }
+    let exit = lab.wait(&watched.id).await;
+    assert_eq!((exit.code, exit.signal), (137, Some(9)));
+    assert!(timeout(Duration::from_millis(100), lab.wait(&other.id)).await.is_err(), "nobody watches this one");
+    assert!(lab.runtime.set_watchdog(&watched.id, &watchdog).await.is_err(), "it has ended");
+    lab.runtime.set_watchdog(&other.id, &watchdog).await.unwrap();
+    assert_eq!(lab.wait(&other.id).await.code, 137, "the deadline has passed already");
+    for launch in [&watched, &other] {
+        lab.runtime.delete(&launch.id).await.unwrap();
     }
 }
 

@@ -8,6 +8,8 @@ use wire::Refusal;
 /// A machine of words: records what was asked, ends when told.
 struct Paper {
     said: parking_lot::Mutex<Vec<&'static str>>,
+    /// Whether as a leased task, each time.
+    watched: parking_lot::Mutex<Vec<bool>>,
     end: watch::Sender<Option<Ended>>,
     found: Option<Found>,
     connections: AtomicUsize,
@@ -18,6 +20,7 @@ impl Paper {
     fn new() -> Self {
         Self {
             said: Default::default(),
+            watched: Default::default(),
             end: watch::Sender::new(None),
             found: None,
             connections: AtomicUsize::new(0),
@@ -64,6 +67,11 @@ impl Executor for Paper {
         self.end.send_replace(Some(Ended { code: 137, ..Default::default() }));
         Ok(())
     }
+    async fn watch_over(&self, _: &Task, leased: bool) -> Result<(), Refusal> {
+        self.watched.lock().push(leased);
+        Ok(())
+    }
+    fn may_run(&self, _: Option<Duration>, _: Option<Duration>) {}
     async fn remove(&self, _: &Task) -> Result<(), Refusal> {
         self.say("remove");
         Ok(())
@@ -97,16 +105,24 @@ struct Stage {
     wish: watch::Sender<Wish>,
     applied: watch::Sender<u64>,
     fence: watch::Sender<Fence>,
+    heard: watch::Sender<bool>,
     reports: mpsc::UnboundedReceiver<(TaskId, TaskStatus)>,
     driver: tokio::task::JoinHandle<()>,
 }
 
 fn stage(paper: Paper, first: Task) -> Stage {
+    let stage = stage_unheard(paper, first);
+    stage.heard.send_replace(true);
+    stage
+}
+
+fn stage_unheard(paper: Paper, first: Task) -> Stage {
     let paper = Arc::new(paper);
     let assignment = Assignment { task: first, stop_after: None };
     let (wish, changes) = watch::channel(Some(assignment.clone()));
     let applied = watch::Sender::new(0);
     let fence = watch::Sender::new(Fence::Open);
+    let heard = watch::Sender::new(false);
     let (tx, reports) = mpsc::unbounded_channel();
     let around = Surroundings {
         executor: paper.clone(),
@@ -114,9 +130,10 @@ fn stage(paper: Paper, first: Task) -> Stage {
         all_applied: applied.subscribe(),
         dependencies: watch::Sender::new(Arc::default()).subscribe(),
         fence: fence.subscribe(),
+        heard: heard.subscribe(),
         now: || Timestamp(1),
     };
-    Stage { paper, wish, applied, fence, reports, driver: tokio::spawn(drive(assignment, changes, around)) }
+    Stage { paper, wish, applied, fence, heard, reports, driver: tokio::spawn(drive(assignment, changes, around)) }
 }
 
 impl Stage {
@@ -228,4 +245,24 @@ async fn a_long_grace_period_does_not_outlast_the_lease() {
     s.fence.send_replace(Fence::Leased);
     s.until(TaskState::Shutdown).await;
     assert_eq!(*s.paper.said.lock(), ["prepare", "start", "kill"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_starts_before_it_was_said_how_long_it_may_run() {
+    let paper = Paper::new();
+    let mut s = stage(paper, task());
+    s.until(TaskState::Running).await;
+    assert_eq!(*s.paper.watched.lock(), [false, false], "before it starts, and while it runs");
+    s.wish.send_replace(Some(Assignment { task: Task { leased: true, ..task() }, stop_after: None }));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    s.want(DesiredState::Running, None);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(*s.paper.watched.lock(), [false, false, true, false], "whenever the service changes its kind");
+
+    let mut unheard = stage_unheard(Paper::new(), task());
+    unheard.until(TaskState::Ready).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*unheard.paper.said.lock(), ["prepare"]);
+    unheard.heard.send_replace(true);
+    unheard.until(TaskState::Running).await;
 }

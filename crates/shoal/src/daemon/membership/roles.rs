@@ -242,6 +242,7 @@ impl Membership {
         let key = engine.networks.encryption_key();
         let describe = move || describe(&settings, &reloadable.read().labels, &credentials, routes.read().clone(), key);
         let agent = Agent::new(AgentConfig {
+            node: node.clone(),
             executor: executor.clone(),
             directory: Arc::new(Sink(engine.networks.clone())),
             tunnels: Arc::new(Tunnels { server: server.clone(), engine: Arc::downgrade(engine) }),

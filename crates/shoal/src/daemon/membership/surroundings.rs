@@ -9,6 +9,7 @@ use node::agent::DirectorySink;
 use node::agent::executor::Executor;
 use node::tasks::{Puller, Tasks};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 use wire::Refusal;
 
 pub(super) struct Sink(pub(super) network::Networks);
@@ -59,6 +60,12 @@ impl Executor for LateExecutor {
     }
     async fn stop(&self, task: &model::Task) -> Result<(), Refusal> {
         self.tasks().stop(task).await
+    }
+    async fn watch_over(&self, task: &model::Task, leased: bool) -> Result<(), Refusal> {
+        self.tasks().watch_over(task, leased).await
+    }
+    fn may_run(&self, leased: Option<Duration>, all: Option<Duration>) {
+        self.tasks().may_run(leased, all);
     }
     async fn remove(&self, task: &model::Task) -> Result<(), Refusal> {
         self.tasks().remove(task).await
