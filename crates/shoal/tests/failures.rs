@@ -81,7 +81,7 @@ fn one_of_a_kind_never_runs_twice_and_machines_that_come_back_know_everything() 
     all_agree(&lab, &all, "web", 4);
     println!("healed: all agree after {:?}", healed.elapsed());
     let runs: Vec<_> = all.iter().flat_map(|m| lab.containers(m, "db")).collect();
-    assert_eq!(runs, [after.clone()], "the one that came back brings no second one");
+    assert_eq!(runs, std::slice::from_ref(&after), "the one that came back brings no second one");
 
     // Its daemon stopped as it stands: nobody waits for it, its only task of `db` has ended all the same, and it does as it
     // is told when it goes on.
