@@ -509,6 +509,21 @@ impl Manager {
         Some(ManagerPeer { node: leader.node.parse().ok()?, addr: leader.addr.parse().ok()? })
     }
 
+    /// The nodes, with who leads as this manager knows it now: a new leader writes that into the rows only after it has
+    /// asked all managers.
+    pub fn nodes(&self) -> Vec<Arc<Node>> {
+        let leader = self.leader().map(|l| l.node);
+        let now = |node: &Arc<Node>| {
+            let leads = leader.as_ref() == Some(&node.id);
+            let mut node = node.clone();
+            if node.manager.as_ref().is_some_and(|m| m.leader != leads) {
+                Arc::make_mut(&mut node).manager.as_mut().into_iter().for_each(|m| m.leader = leads);
+            }
+            node
+        };
+        self.inner.store.tables().nodes().map(now).collect()
+    }
+
     /// The in-process stream that this machine's own node was asked for.
     pub fn local_tunnel(&self, id: u64) -> Option<DuplexStream> {
         self.inner.dispatcher.local_tunnel(id)

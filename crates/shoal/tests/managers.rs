@@ -238,6 +238,7 @@ fn leaders_die_and_work_goes_on() {
     let took = first_write(&lab, &others, "stopped", stopped);
     println!("leader stopped: first write after {took:?}");
     assert!(took < LEADER_WITHIN, "{took:?}");
+    assert_ne!(leader(&lab, others[0]), Some(led.clone()), "who has voted for another shows that one");
     lab.until("it is shown as unreachable", SOON, || {
         let now = seen(&lab, others[0]);
         if now.iter().any(|l| *l == format!("{led} Unreachable")) { Ok(()) } else { Err(format!("{now:?}")) }

@@ -58,7 +58,7 @@ impl Swarm for Backend {
 #[async_trait]
 impl Nodes for Backend {
     async fn list(&self) -> Answer<Vec<Arc<Node>>> {
-        Ok(self.0.membership.manager()?.control().tables().nodes().cloned().collect())
+        Ok(self.0.membership.manager()?.nodes())
     }
     async fn own_id(&self) -> Option<NodeId> {
         self.0.membership.node_id()
