@@ -49,11 +49,12 @@ fn taken(netlink: &Netlink, name: &str, port: u16, source: NetlinkError) -> Data
     DatapathError::PortTaken { port, devices: others.map(|l| l.name).collect::<Vec<_>>().join(", ") }
 }
 
-/// Removes this engine's tunnel devices; fine if there are none.
-pub fn remove(mark: &Mark) -> Result<(), DatapathError> {
+/// Removes this engine's tunnel devices but this one; fine if there are none.
+pub fn remove(mark: &Mark, but: Option<u32>) -> Result<(), DatapathError> {
     let fail = |source| DatapathError::Device { name: PREFIX.to_owned(), source };
     let netlink = Netlink::open().map_err(fail)?;
-    for link in netlink.links().map_err(fail)?.iter().filter(|l| is_tunnel(l) && mark.is_own(l)) {
+    for link in netlink.links().map_err(fail)?.iter().filter(|l| is_tunnel(l) && mark.is_own(l) && Some(l.index) != but)
+    {
         netlink.del_link_index(link.index).map_err(fail)?;
     }
     Ok(())

@@ -81,7 +81,7 @@ impl std::fmt::Debug for Datapath {
 
 impl Datapath {
     /// Makes (or finds) the tunnel device in the current network namespace, loads the programs around the pinned maps,
-    /// and gives them to all links of an earlier run. Traffic goes on meanwhile.
+    /// and gives them to all links of an earlier run. Traffic goes on meanwhile. A tunnel device at another port goes.
     pub fn open(config: Config) -> Result<Self, DatapathError> {
         let dir = config.pin_dir.join(LAYOUT);
         let pin_dir = |source| DatapathError::PinDir { path: config.pin_dir.clone(), source };
@@ -98,6 +98,7 @@ impl Datapath {
         let mut road = Self { dir, root: config.pin_dir, ebpf, maps, ledger, desired: None, mark: config.mark };
         road.take_over_links(tunnel_ifindex);
         attach::attach(&mut road.ebpf, &road.dir, Gate::Overlay, tunnel_ifindex)?;
+        device::remove(&road.mark, Some(tunnel_ifindex))?;
         Ok(road)
     }
 
@@ -270,7 +271,7 @@ fn remove(dir: &Path, root: &Path, mark: &Mark) -> Result<(), DatapathError> {
     for (gate, ifindex) in attach::pinned(dir) {
         left.extend(attach::detach(dir, gate, ifindex).err().map(|e| e.to_string()));
     }
-    left.extend(device::remove(mark).err().map(|e| e.to_string()));
+    left.extend(device::remove(mark, None).err().map(|e| e.to_string()));
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let gone = std::fs::remove_file(entry.path());
         left.extend(gone.err().map(|e| format!("{}: {e}", entry.path().display())));

@@ -63,6 +63,7 @@ pub(crate) struct Shown {
     /// Attachments by container id.
     pub(crate) endpoints: BTreeMap<String, Vec<EndpointInfo>>,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) tunnels_apart: Option<String>,
 }
 
 /// What [`Networks::verify`] found.
@@ -265,12 +266,25 @@ impl Networks {
         self.shown.load().directory.clone()
     }
 
+    /// Why overlays of this node reach no other node, if so: another engine of the namespace has the tunnels' port.
+    pub fn tunnels_apart(&self) -> Option<String> {
+        self.shown.load().tunnels_apart.clone()
+    }
+
     /// Takes everything of the swarm out of the kernel. Attachments to overlays are cut.
     ///
     /// # Errors
     /// What could not be removed; the rest is.
     pub async fn leave_swarm(&self) -> Result<(), Refusal> {
         Ok(self.ask(Owner::leave_swarm).await?)
+    }
+
+    /// The daemon is going down: takes out of the kernel what nobody needs meanwhile. The next `open` makes it anew.
+    ///
+    /// # Errors
+    /// What could not be removed; it does no harm.
+    pub async fn rest(&self) -> Result<(), Refusal> {
+        Ok(self.ask(Owner::rest).await?)
     }
 
     /// Connections that are alive on the addresses of a task, on all its networks; 0 when it is not here.

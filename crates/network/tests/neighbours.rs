@@ -56,12 +56,22 @@ fn two_engines_share_a_namespace_and_nothing_else() {
     }
     both_answer();
 
-    // One port for tunnels is one engine's: the other is told whose, and takes another.
+    // One port for tunnels is one engine's: the other says whose, and does without until it is free.
     let addr = ip("10.88.0.1");
     let node = |n: u8| NodeId::from_random([n; 17]);
     first.block_on(first.net().enter_swarm(node(1), addr, 4789)).unwrap();
-    let refused = second.block_on(second.net().enter_swarm(node(2), addr, 4789)).unwrap_err().to_string();
-    assert!(refused.contains("UDP port 4789 is in use") && refused.contains("--data-path-port"), "{refused}");
+    second.block_on(second.net().enter_swarm(node(2), addr, 4789)).unwrap();
+    let why = second.net().tunnels_apart().unwrap();
+    assert!(why.contains("UDP port 4789 is in use") && why.contains("--data-path-port"), "{why}");
+    second.block_on(second.net().verify()).unwrap();
+    assert!(second.net().tunnels_apart().is_some() && first.net().tunnels_apart().is_none());
+    first.block_on(first.net().leave_swarm()).unwrap();
+    second.block_on(second.net().verify()).unwrap();
+    assert_eq!(second.net().tunnels_apart(), None);
+    let tunnels = |m: &Machine| m.links().into_iter().filter(|l| l.starts_with("shoal.vx")).collect::<Vec<_>>();
+    assert_eq!(tunnels(&second), ["shoal.vxlan"], "the one apart is gone");
+    second.block_on(second.net().leave_swarm()).unwrap();
+    first.block_on(first.net().enter_swarm(node(1), addr, 4789)).unwrap();
     second.block_on(second.net().enter_swarm(node(2), addr, 4790)).unwrap();
     let links = first.links();
     for name in ["shoal.vxlan", "shoal.vx4790", GWBRIDGE] {
@@ -71,6 +81,34 @@ fn two_engines_share_a_namespace_and_nothing_else() {
     second.block_on(second.net().leave_swarm()).unwrap();
     assert!(first.links().iter().any(|l| l == "shoal.vxlan"));
     both_answer();
+}
+
+#[test]
+fn what_nobody_uses_is_gone_while_the_daemon_is_away() {
+    let switch = Switch::new();
+    let mut m = Machine::new(&switch, 1);
+    let bridges =
+        |m: &Machine| m.links().into_iter().filter(|l| !["lo", "eth0"].contains(&l.as_str())).collect::<Vec<_>>();
+    let node = NodeId::from_random([1; 17]);
+    m.block_on(m.net().enter_swarm(node, ip("10.88.0.1"), 4789)).unwrap();
+    m.sandbox(2);
+    m.connect(2, LocalAttach { network: BRIDGE.into(), ..LocalAttach::default() }).unwrap();
+    let subnet = m.net().local(BRIDGE).unwrap().pools[0].subnet;
+    m.block_on(m.net().rest()).unwrap();
+    let left = bridges(&m);
+    assert!(left.iter().any(|l| l == "docker0"), "a container is on it: {left:?}");
+    assert!(!left.iter().any(|l| l.starts_with("shoal.vx") || l.starts_with(GWBRIDGE)), "{left:?}");
+    m.kill();
+    m.start();
+    let back = bridges(&m);
+    assert!(["docker0", "shoal.vxlan", GWBRIDGE].iter().all(|l| back.iter().any(|b| b == l)), "{back:?}");
+    m.block_on(m.net().disconnect(&container(2), BRIDGE)).unwrap();
+    m.block_on(m.net().rest()).unwrap();
+    assert_eq!(m.block_on(m.net().verify()).unwrap().repaired, 0, "nothing is repaired any more");
+    assert!(!bridges(&m).iter().any(|l| l == "docker0"), "{:?}", bridges(&m));
+    m.kill();
+    m.start();
+    assert_eq!(m.net().local(BRIDGE).unwrap().pools[0].subnet, subnet);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub(crate) struct Owner {
     dns: DnsServer,
     directory: Arc<Directory>,
     swarm: Option<Swarm>,
+    /// The daemon is going down: nothing is repaired any more.
+    resting: bool,
     shown: Arc<ArcSwap<Shown>>,
 }
 
@@ -71,6 +73,7 @@ impl Owner {
             tables: None,
             ports: Ports::default(),
             swarm: None,
+            resting: false,
             identity,
             mark: Mark::new(&config.data_dir),
             config,
@@ -127,7 +130,12 @@ impl Owner {
         }
         locals.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         self.dns.publish(Arc::new(self.names(&locals)));
-        self.shown.store(Arc::new(Shown { locals, endpoints, directory: self.directory.clone() }));
+        self.shown.store(Arc::new(Shown {
+            locals,
+            endpoints,
+            directory: self.directory.clone(),
+            tunnels_apart: self.swarm.as_ref().and_then(|s| s.apart.clone()),
+        }));
     }
 
     fn names(&self, locals: &[Arc<LocalNetwork>]) -> NameTable {
@@ -170,6 +178,9 @@ impl Owner {
 
     /// Compares the kernel with what it should be, and repairs it.
     pub(crate) fn verify(&mut self) -> Result<VerifyReport, NetworkError> {
+        if self.resting {
+            return Ok(VerifyReport::default());
+        }
         let mut repaired = 0;
         repaired += self.ensure_bridges();
         repaired += self.replug_all()?;
@@ -183,6 +194,27 @@ impl Owner {
         let digest = self.swarm.as_ref().map_or(0, |_| self.directory.digest());
         let ports_taken = self.swarm.as_ref().map_or(0, |s| s.ports_taken);
         Ok(VerifyReport { digest, revision: self.directory.revision, repaired, ports_taken })
+    }
+
+    /// Takes out of the kernel what nobody needs while no daemon runs: bridges without attachments, and the data path where
+    /// no container is on an overlay and no service is known. The next start makes them anew.
+    pub(crate) fn rest(&mut self) -> Result<(), NetworkError> {
+        self.resting = true;
+        let used: BTreeSet<String> =
+            self.saved.sandboxes.values().flat_map(|s| &s.endpoints).map(|e| e.network_id.clone()).collect();
+        let idle = self.directory.networks.values().all(|n| n.services.is_empty() && n.endpoints.is_empty());
+        if idle && !self.saved.sandboxes.values().flat_map(|s| &s.endpoints).any(|e| e.vni != 0) {
+            self.swarm.take().map_or(Ok(()), |swarm| self.close_road(swarm))?;
+        }
+        let links = self.netlink.links()?;
+        for n in self.saved.networks.values().filter(|n| n.is_bridge() && !n.is_foreign() && !used.contains(&n.id)) {
+            let Some(bridge) = links.iter().find(|l| l.name == n.interface && self.mark.is_own(l)) else { continue };
+            // Somebody may have put an interface of his own there.
+            if !links.iter().any(|l| l.master == Some(bridge.index)) {
+                self.netlink.del_link_index(bridge.index)?;
+            }
+        }
+        Ok(())
     }
 
     /// Makes every bridge be as saved. How many were not there. One that cannot be made is told, not fatal: the others

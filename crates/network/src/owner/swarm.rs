@@ -5,7 +5,7 @@ use crate::overlay::desired::{LocalState, desired};
 use crate::overlay::ingress::{self, Ingress};
 use crate::overlay::seal::{self, Seal};
 use crate::store::Membership;
-use datapath::{Config as RoadConfig, Datapath};
+use datapath::{Config as RoadConfig, Datapath, DatapathError};
 use kernel::netlink::{Link, Mark};
 use model::directory::NetworkAttrs;
 use model::{Directory, NetworkId, NodeId, TaskId};
@@ -28,6 +28,8 @@ pub(super) struct Swarm {
     uplinks: BTreeSet<u32>,
     addresses: BTreeSet<IpAddr>,
     mtu: u32,
+    /// Why the tunnels have a port that no other node knows: their own is another engine's.
+    pub(super) apart: Option<String>,
     /// Published ports that another process holds.
     pub(super) ports_taken: usize,
 }
@@ -62,11 +64,14 @@ impl Owner {
         {
             self.close_road(old)?;
         }
-        let config = RoadConfig {
-            tunnel_port: membership.port,
-            ..RoadConfig::new(self.config.pin_dir.clone(), self.mark.clone())
+        let (road, apart) = match self.open_tunnels(membership.port) {
+            Err(taken @ DatapathError::PortTaken { .. }) => {
+                let why = chain(&taken);
+                tracing::error!(why, "overlays of this node reach no other node until the port is free");
+                (self.open_tunnels(free_port()?)?, Some(why))
+            }
+            opened => (opened?, None),
         };
-        let road = Datapath::open(config)?;
         self.swarm = Some(Swarm {
             membership,
             road,
@@ -75,6 +80,7 @@ impl Owner {
             uplinks: BTreeSet::new(),
             addresses: BTreeSet::new(),
             mtu: UNDERLAY_MTU - OVERHEAD,
+            apart,
             ports_taken: 0,
         });
         if !self.directory.networks.values().any(|n| n.attrs.ingress) {
@@ -82,6 +88,29 @@ impl Owner {
         }
         self.follow_uplinks()?;
         self.attach_all()
+    }
+
+    fn open_tunnels(&self, port: u16) -> Result<Datapath, DatapathError> {
+        Datapath::open(RoadConfig {
+            tunnel_port: port,
+            ..RoadConfig::new(self.config.pin_dir.clone(), self.mark.clone())
+        })
+    }
+
+    /// Takes the tunnels' own port, once the other engine has left it.
+    fn rejoin_tunnels(&mut self) -> Result<(), NetworkError> {
+        let Some(port) = self.swarm.as_ref().filter(|s| s.apart.is_some()).map(|s| s.membership.port) else {
+            return Ok(());
+        };
+        match self.open_tunnels(port) {
+            Err(DatapathError::PortTaken { .. }) => Ok(()),
+            opened => {
+                let swarm = self.swarm_mut()?;
+                (swarm.road, swarm.apart) = (opened?, None);
+                tracing::info!(port, "the port of the tunnels is free: overlays reach other nodes again");
+                Ok(())
+            }
+        }
     }
 
     /// After a restart. Traffic has gone on meanwhile; a failure leaves it so and is tried again by `enter_swarm`.
@@ -246,6 +275,7 @@ impl Owner {
             }
             return Ok(0);
         }
+        self.rejoin_tunnels()?;
         self.follow_uplinks()?;
         self.reapply()?;
         Ok(self.swarm_mut()?.road.verify()?)
@@ -278,7 +308,7 @@ impl Owner {
         super::sandboxes::all_or_first(failed)
     }
 
-    fn close_road(&self, swarm: Swarm) -> Result<(), NetworkError> {
+    pub(super) fn close_road(&self, swarm: Swarm) -> Result<(), NetworkError> {
         let Swarm { mut road, ingress, seal, .. } = swarm;
         let sealed = match seal {
             Some(seal) => seal.close(&self.netlink, &self.mark),
@@ -324,6 +354,12 @@ impl Owner {
         let view = self.directory.networks.get(network).ok_or_else(none)?;
         self.overlay_mtu(&view.attrs)
     }
+}
+
+/// A UDP port that nobody has.
+fn free_port() -> Result<u16, NetworkError> {
+    let bound = std::net::UdpSocket::bind((std::net::Ipv6Addr::UNSPECIFIED, 0)).and_then(|s| s.local_addr());
+    bound.map(|a| a.port()).map_err(|source| NetworkError::Start { what: "tunnels at another port", source })
 }
 
 fn is_link_local(addr: IpAddr) -> bool {

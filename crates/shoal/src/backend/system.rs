@@ -87,7 +87,7 @@ impl System for Backend {
             server_version: ENGINE_VERSION.into(),
             runtimes: runtimes.into(),
             default_runtime: "runc".into(),
-            swarm: e.membership.info(),
+            swarm: self.swarm_info(),
             live_restore_enabled: true,
             init_binary: "docker-init".into(),
             containerd_commit: commit(),
@@ -186,6 +186,15 @@ impl System for Backend {
             }
         });
         Ok(EventFeed { past, live: live.boxed() })
+    }
+}
+
+impl Backend {
+    fn swarm_info(&self) -> wire::engine::swarm::SwarmInfo {
+        let mut info = self.0.membership.info();
+        let apart = self.0.networks.tunnels_apart();
+        info.warnings.extend(apart.map(|why| format!("WARNING: overlays of this node reach no other node: {why}")));
+        info
     }
 }
 

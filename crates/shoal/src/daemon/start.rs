@@ -16,6 +16,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,10 +28,10 @@ pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o711))?;
     }
-    let _lock = Lock::take(&settings.data_root)?;
+    let _lock = when_free(|| Lock::take(&settings.data_root)).await?;
     let pidfile = settings.pidfile.clone();
     if let Some(path) = &pidfile {
-        write_pidfile(path)?;
+        when_free(|| write_pidfile(path)).await?;
     }
     settings.idle.iter().for_each(|text| tracing::info!("{text}"));
     if let Some(score) = settings.oom_score {
@@ -65,9 +66,12 @@ pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result
         }
     }
     tell_service_manager("STOPPING=1");
-    tracing::info!("going down; containers and networks stay");
+    tracing::info!("going down; containers stay, and the networks that they use");
     stop.cancel();
     engine.membership.stop().await;
+    if let Err(e) = engine.networks.rest().await {
+        tracing::warn!(error = %e, "interfaces stay that nobody uses");
+    }
     drop(open);
     if let Some(path) = pidfile {
         let _ = std::fs::remove_file(path);
@@ -176,6 +180,19 @@ fn engine_id(data_root: &Path) -> Result<String> {
     let id = format!("{}-{}-{}-{}-{}", &r[..8], &r[8..12], &r[12..16], &r[16..20], &r[20..32]);
     std::fs::write(&path, &id).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(id)
+}
+
+/// A daemon that was killed may still be on its way out: what it holds is asked for again for a while.
+async fn when_free<T>(take: impl Fn() -> Result<T>) -> Result<T> {
+    const GONE_WITHIN: Duration = Duration::from_secs(2);
+    const AGAIN: Duration = Duration::from_millis(20);
+    let until = Instant::now() + GONE_WITHIN;
+    loop {
+        match take() {
+            Err(_) if Instant::now() < until => tokio::time::sleep(AGAIN).await,
+            answer => return answer,
+        }
+    }
 }
 
 /// Two daemons on one data root would destroy it.
