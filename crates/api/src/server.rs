@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderName, HeaderValue, Method, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -187,6 +187,17 @@ impl Server {
         tokio::spawn(async move { server.connection(io, socket, stop).await });
     }
 
+    /// What changes something is done to its end, also when its client goes away meanwhile: a container that was sent its
+    /// stop signal must be killed when it does not heed it. What only looks or waits ends with its client.
+    async fn carry_out(self, request: http::Request<Body>) -> Response {
+        let looks = matches!(*request.method(), Method::GET | Method::HEAD) || request.uri().path().ends_with("/wait");
+        if looks {
+            return self.handle(request).await;
+        }
+        let done = tokio::spawn(async move { self.handle(request).await });
+        done.await.unwrap_or_else(|_| Failure(Refusal::unavailable("the engine is going down")).into_response())
+    }
+
     async fn connection<I>(self, io: I, socket: Arc<Socket>, stop: CancellationToken)
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -198,7 +209,7 @@ impl Server {
             if let Some(peer) = peer {
                 request.extensions_mut().insert(peer);
             }
-            async move { Ok::<_, Infallible>(server.handle(request).await) }
+            async move { Ok::<_, Infallible>(server.carry_out(request).await) }
         });
         let connection = hyper::server::conn::http1::Builder::new()
             .half_close(true)

@@ -82,6 +82,8 @@ const TABLE: &[(&str, &str, &str, u16, &str)] = &[
     ("POST", "/containers/x/start", "", 404, "No such container: x"),
     ("POST", "/containers/create", "", 400, "EOF"),
     ("POST", "/containers/create", "{", 400, "invalid JSON"),
+    ("POST", "/containers/create", "{} {}", 400, "unexpected content after JSON"),
+    ("POST", "/volumes/create", "{a", 400, "invalid character 'a' looking for beginning of object key string"),
     ("POST", "/containers/create", "{}", 400, "config cannot be empty"),
     ("POST", "/containers/create", "{\"Image\":5}", 400, "invalid JSON"),
     ("POST", "/containers/create?name=a%20b", "{\"Image\":\"x\"}", 400, "only [a-zA-Z0-9]"),

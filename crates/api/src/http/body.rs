@@ -1,7 +1,10 @@
 //! Reading request bodies.
+use super::json_error;
 use axum::body::Body;
+use axum::extract::Request;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use serde::de::DeserializeOwned;
@@ -13,6 +16,8 @@ use wire::engine::lenient;
 
 /// No JSON body may be longer. (A config may have 1000 KiB, in base64.)
 pub const JSON_BYTES_MAX: usize = 16 << 20;
+
+const JSON: &str = "application/json";
 
 /// The whole body.
 ///
@@ -28,20 +33,34 @@ pub async fn whole(body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
+/// The whole body, which its head calls JSON, if it says something of it.
+///
+/// # Errors
+/// 400.
+pub async fn json_text(request: Request) -> Result<Bytes, Refusal> {
+    let given = request.headers().get(CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    let kind = given.as_deref().map(|v| v.split(';').next().unwrap_or_default().trim());
+    if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case(JSON)) {
+        let given = given.unwrap_or_default();
+        return Err(Refusal::invalid(format!("unsupported Content-Type header ({given}): must be '{JSON}'")));
+    }
+    whole(request.into_body()).await
+}
+
 /// The body as JSON; it must be there.
 ///
 /// # Errors
 /// 400.
-pub async fn json<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
-    parse(&whole(body).await?)
+pub async fn json<T: DeserializeOwned>(request: Request) -> Result<T, Refusal> {
+    parse(&json_text(request).await?)
 }
 
 /// The body as JSON, or the default when it is empty.
 ///
 /// # Errors
 /// 400.
-pub async fn json_or_default<T: DeserializeOwned + Default>(body: Body) -> Result<T, Refusal> {
-    let bytes = whole(body).await?;
+pub async fn json_or_default<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
+    let bytes = json_text(request).await?;
     if bytes.trim_ascii().is_empty() { Ok(T::default()) } else { parse(&bytes) }
 }
 
@@ -62,7 +81,7 @@ pub async fn json_then_rest<T: DeserializeOwned + Default>(body: Body) -> Result
                 let value = lenient::from_value(value).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
                 return Ok((value, Some(Body::from_stream(rest))));
             }
-            Some(Err(e)) if !e.is_eof() => return Err(Refusal::invalid(format!("invalid JSON: {e}"))),
+            Some(Err(e)) if !e.is_eof() => return Err(json_error::refusal(&seen, &e)),
             _ => {}
         }
         match stream.next().await {
@@ -79,7 +98,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     if bytes.trim_ascii().is_empty() {
         return Err(Refusal::invalid("invalid JSON: got EOF while reading request body"));
     }
-    lenient::from_slice(bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))
+    lenient::from_slice(bytes).map_err(|e| json_error::refusal(bytes, &e))
 }
 
 /// The body as it comes in.

@@ -3,6 +3,7 @@ pub mod answer;
 pub mod body;
 pub mod frame;
 pub mod hijack;
+pub mod json_error;
 pub mod logs;
 pub mod params;
 pub mod time;

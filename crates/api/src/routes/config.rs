@@ -50,7 +50,7 @@ async fn list(State(app): Here, p: Params) -> Reply {
 
 async fn create(State(app): Here, request: Request) -> Reply {
     app.manager()?;
-    let wish: ConfigSpec = body::json(request.into_body()).await?;
+    let wish: ConfigSpec = body::json(request).await?;
     let id = app.configs.create(convert::config_spec_in(&wish)?).await?;
     created(&ObjectCreated { id: id.to_string() })
 }
@@ -62,7 +62,7 @@ async fn inspect(State(app): Here, Path(id): Path<String>) -> Reply {
 
 async fn update(State(app): Here, Path(id): Path<String>, p: Params, request: Request) -> Reply {
     app.manager()?;
-    let wish: ConfigSpec = body::json(request.into_body()).await?;
+    let wish: ConfigSpec = body::json(request).await?;
     let version = p.version("config")?;
     let found = find(&app, &id).await?;
     app.configs.update(&found.id, version, convert::config_spec_in(&wish)?).await?;

@@ -51,6 +51,15 @@ pub(super) fn shaped(
     let mut answer = value(usage);
     answer["Images"] = images.clone();
     if version < COUNTED {
+        let asked = [
+            ("Images", what.images),
+            ("Containers", what.containers),
+            ("Volumes", what.volumes),
+            ("BuildCache", build_cache),
+        ];
+        for (name, _) in asked.into_iter().filter(|(_, asked)| !asked) {
+            answer[name] = Value::Null;
+        }
         return answer;
     }
     if verbose {

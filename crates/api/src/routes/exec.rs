@@ -21,7 +21,7 @@ pub fn router() -> Router<App> {
 }
 
 async fn create(State(app): Here, Path(id): Path<String>, request: Request) -> Reply {
-    let config: ExecConfig = body::json(request.into_body()).await?;
+    let config: ExecConfig = body::json(request).await?;
     if config.cmd.words().is_empty() {
         return Err(Refusal::invalid("No exec command specified").into());
     }
@@ -32,8 +32,11 @@ async fn start(State(app): Here, Path(id): Path<String>, version: ApiVersion, mu
     // The upgrade must stay with the request; only the body is taken out.
     let body = std::mem::take(request.body_mut());
     let tunnelled = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none();
-    let (options, rest) =
-        if tunnelled { body::json_then_rest(body).await? } else { (body::json_or_default(body).await?, None) };
+    let (options, rest) = if tunnelled {
+        body::json_then_rest(body).await?
+    } else {
+        (body::json_or_default(Request::new(body)).await?, None)
+    };
     let options: ExecStart = options;
     if let Some(rest) = rest {
         *request.body_mut() = rest;

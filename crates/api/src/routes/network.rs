@@ -3,7 +3,7 @@ use super::prune_query;
 use crate::app::{App, Here};
 use crate::backend::ListedNetwork;
 use crate::forward::{Destination, to_manager};
-use crate::http::{Failure, Params, Reply, answer, body, created, json, no_content, ok};
+use crate::http::{Failure, Params, Reply, answer, body, created, json, json_error, no_content, ok};
 use crate::lookup::matches;
 use crate::server::Forwarded;
 use axum::Router;
@@ -107,9 +107,8 @@ async fn inspect(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
 
 async fn create(State(app): Here, request: Request) -> Reply {
     let (parts, body) = request.into_parts();
-    let bytes = body::whole(body).await?;
-    let mut wish: NetworkCreate =
-        lenient::from_slice(&bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+    let bytes = body::json_text(Request::from_parts(parts.clone(), body)).await?;
+    let mut wish: NetworkCreate = lenient::from_slice(&bytes).map_err(|e| json_error::refusal(&bytes, &e))?;
     if wish.name.trim().is_empty() {
         return Err(Refusal::invalid("network name cannot be empty").into());
     }
@@ -167,7 +166,7 @@ async fn resolved(app: &App, id: &str) -> Result<String, Failure> {
 }
 
 async fn connect(State(app): Here, Path(id): Path<String>, request: Request) -> Reply {
-    let wish: NetworkConnect = body::json(request.into_body()).await?;
+    let wish: NetworkConnect = body::json(request).await?;
     let id = match resolved(&app, &id).await {
         // A worker knows the overlays that its containers are on; of others its managers know.
         Err(Failure(e))
@@ -182,7 +181,7 @@ async fn connect(State(app): Here, Path(id): Path<String>, request: Request) -> 
 }
 
 async fn disconnect(State(app): Here, Path(id): Path<String>, request: Request) -> Reply {
-    let wish: NetworkDisconnect = body::json(request.into_body()).await?;
+    let wish: NetworkDisconnect = body::json(request).await?;
     let id = resolved(&app, &id).await?;
     app.networks.disconnect(&id, &wish.container, wish.force).await?;
     ok()

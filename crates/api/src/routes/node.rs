@@ -64,7 +64,7 @@ async fn inspect(State(app): Here, Path(id): Path<String>) -> Reply {
 
 async fn update(State(app): Here, Path(id): Path<String>, p: Params, request: Request) -> Reply {
     app.manager()?;
-    let wish: NodeSpec = body::json(request.into_body()).await?;
+    let wish: NodeSpec = body::json(request).await?;
     let version = p.version("node")?;
     let node = find(&app, &id).await?;
     app.nodes.update(&node.id, version, convert::node_spec_in(&wish)?).await?;

@@ -72,7 +72,7 @@ async fn one(State(app): Here, Path(rest): Path<String>, request: Request) -> Re
         (&Method::GET, "json") => json(&found),
         (&Method::DELETE, "") => json(&app.plugins.remove(name).await?),
         (&Method::POST, "set") => {
-            let settings: Vec<String> = body::json_or_default(request.into_body()).await?;
+            let settings: Vec<String> = body::json_or_default(request).await?;
             app.plugins.configure(name, settings).await?;
             no_content()
         }

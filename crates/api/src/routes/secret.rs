@@ -45,7 +45,7 @@ async fn list(State(app): Here, p: Params) -> Reply {
 
 async fn create(State(app): Here, request: Request) -> Reply {
     app.manager()?;
-    let wish: SecretSpec = body::json(request.into_body()).await?;
+    let wish: SecretSpec = body::json(request).await?;
     let id = app.secrets.create(convert::secret_spec_in(&wish)?).await?;
     created(&ObjectCreated { id: id.to_string() })
 }
@@ -57,7 +57,7 @@ async fn inspect(State(app): Here, Path(id): Path<String>) -> Reply {
 
 async fn update(State(app): Here, Path(id): Path<String>, p: Params, request: Request) -> Reply {
     app.manager()?;
-    let wish: SecretSpec = body::json(request.into_body()).await?;
+    let wish: SecretSpec = body::json(request).await?;
     let version = p.version("secret")?;
     let found = find(&app, &id).await?;
     app.secrets.update(&found.id, version, convert::secret_spec_in(&wish)?).await?;

@@ -90,7 +90,7 @@ fn registry_auth(headers: &HeaderMap) -> Option<String> {
 async fn create(State(app): Here, request: Request) -> Reply {
     app.manager()?;
     let auth = registry_auth(request.headers());
-    let wish: ServiceSpec = body::json(request.into_body()).await?;
+    let wish: ServiceSpec = body::json(request).await?;
     let spec = spec(&app, &wish).await?;
     let (id, warnings) = app.services.create(spec, auth).await?;
     created(&ServiceCreated { id: id.to_string(), warnings: Some(warnings).filter(|w| !w.is_empty()) })
@@ -118,7 +118,7 @@ async fn inspect(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
 async fn update(State(app): Here, Path(id): Path<String>, p: Params, request: Request) -> Reply {
     app.manager()?;
     let given = registry_auth(request.headers());
-    let wish: ServiceSpec = body::json(request.into_body()).await?;
+    let wish: ServiceSpec = body::json(request).await?;
     let version = p.version("service")?;
     let found = find(&app, &id).await?;
     let warnings = match p.text("rollback") {

@@ -35,7 +35,7 @@ async fn inspect(State(app): Here) -> Reply {
 }
 
 async fn init(State(app): Here, request: Request) -> Reply {
-    let request: SwarmInit = body::json(request.into_body()).await?;
+    let request: SwarmInit = body::json(request).await?;
     if app.system.swarm_role() != SwarmRole::Inactive && !request.force_new_cluster {
         return Err(Refusal::unavailable(ALREADY).into());
     }
@@ -48,7 +48,7 @@ async fn init(State(app): Here, request: Request) -> Reply {
 }
 
 async fn join(State(app): Here, request: Request) -> Reply {
-    let request: SwarmJoin = body::json(request.into_body()).await?;
+    let request: SwarmJoin = body::json(request).await?;
     if app.system.swarm_role() != SwarmRole::Inactive {
         return Err(Refusal::unavailable(ALREADY).into());
     }
@@ -70,7 +70,7 @@ async fn leave(State(app): Here, p: Params) -> Reply {
 
 async fn update(State(app): Here, p: Params, request: Request) -> Reply {
     app.manager()?;
-    let wish: SwarmSpec = body::json(request.into_body()).await?;
+    let wish: SwarmSpec = body::json(request).await?;
     let version = p.version("swarm")?;
     let rotate = Rotate {
         worker_token: p.flag("rotateWorkerToken"),
@@ -85,7 +85,7 @@ async fn update(State(app): Here, p: Params, request: Request) -> Reply {
 }
 
 async fn unlock(State(app): Here, request: Request) -> Reply {
-    let key: UnlockKey = body::json(request.into_body()).await?;
+    let key: UnlockKey = body::json(request).await?;
     app.swarm.unlock(&key.unlock_key).await?;
     ok()
 }

@@ -94,7 +94,7 @@ async fn usage(State(app): Here, version: ApiVersion, p: Params) -> Reply {
 }
 
 async fn authenticate(State(app): Here, request: Request) -> Reply {
-    let auth: AuthConfig = body::json(request.into_body()).await?;
+    let auth: AuthConfig = body::json(request).await?;
     json(&app.images.authenticate(auth).await?)
 }
 

@@ -1,7 +1,7 @@
 //! Volumes.
 use super::prune_query;
 use crate::app::{App, Here};
-use crate::http::{Params, Reply, body, created, json, no_content};
+use crate::http::{ApiVersion, Params, Reply, body, created, json, no_content};
 use crate::lookup::matches;
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -37,7 +37,7 @@ async fn list(State(app): Here, p: Params) -> Reply {
 }
 
 async fn create(State(app): Here, request: Request) -> Reply {
-    let wish: VolumeCreate = body::json_or_default(request.into_body()).await?;
+    let wish: VolumeCreate = body::json_or_default(request).await?;
     if wish.cluster_volume_spec.is_some() {
         return Err(Refusal::unimplemented("cluster volumes (ClusterVolumeSpec) are not supported").into());
     }
@@ -57,6 +57,9 @@ async fn update() -> Reply {
     Err(Refusal::unimplemented("cluster volumes are not supported, and only those can be updated").into())
 }
 
-async fn prune(State(app): Here, p: Params) -> Reply {
-    json(&app.volumes.prune(prune_query(&p, &["all", "label", "label!", "until"])?).await?)
+async fn prune(State(app): Here, version: ApiVersion, p: Params) -> Reply {
+    let mut query = prune_query(&p, &["all", "label", "label!", "until"])?;
+    // Before 1.42 named volumes were not spared.
+    query.all |= version.0 < 42;
+    json(&app.volumes.prune(query).await?)
 }

@@ -1,14 +1,14 @@
 //! Containers come, change and go.
 use crate::app::Here;
 use crate::backend::{CommitQuery, CreateContainer, PruneQuery, RemoveQuery, StopQuery, WaitCondition};
-use crate::http::{Failure, Params, Reply, answer, body, created, json, no_content, ok, time};
+use crate::http::{ApiVersion, Failure, Params, Reply, answer, body, created, json, json_error, no_content, ok, time};
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use futures::{FutureExt, stream};
 use wire::Refusal;
 use wire::engine::Filters;
-use wire::engine::container::{ContainerConfig, ContainerCreateBody, IdResponse};
+use wire::engine::container::{ContainerConfig, ContainerCreateBody, ContainerUpdateBody, IdResponse};
 
 /// Reads the filters of a prune.
 pub(in crate::routes) fn prune_query(p: &Params, keys: &[&str]) -> Result<PruneQuery, Failure> {
@@ -25,7 +25,7 @@ pub(in crate::routes) fn prune_query(p: &Params, keys: &[&str]) -> Result<PruneQ
     })
 }
 
-pub(super) async fn create(State(app): Here, p: Params, request: Request) -> Reply {
+pub(super) async fn create(State(app): Here, version: ApiVersion, p: Params, request: Request) -> Reply {
     let name = p.text("name").trim_start_matches('/').to_owned();
     if !name.is_empty() && !valid_name(&name) {
         return Err(Refusal::invalid(format!(
@@ -33,11 +33,16 @@ pub(super) async fn create(State(app): Here, p: Params, request: Request) -> Rep
         ))
         .into());
     }
-    let bytes = body::whole(request.into_body()).await?;
+    let bytes = body::json_text(request).await?;
     if bytes.trim_ascii().is_empty() {
         return Err(Refusal::invalid("invalid JSON: got EOF while reading request body").into());
     }
-    let body = ContainerCreateBody::from_slice(&bytes).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+    let mut body = ContainerCreateBody::from_slice(&bytes).map_err(|e| json_error::refusal(&bytes, &e))?;
+    // Until then the memory of every container could be joined.
+    if version.0 < 40 && body.host_config.ipc_mode.is_empty() {
+        body.host_config.ipc_mode = "shareable".into();
+    }
+    body.host_config.pids_limit = body.host_config.pids_limit.filter(|limit| *limit > 0);
     if body == ContainerCreateBody::default() {
         return Err(Refusal::invalid("config cannot be empty in order to create a container").into());
     }
@@ -141,8 +146,11 @@ pub(super) async fn rename(State(app): Here, Path(id): Path<String>, p: Params) 
     no_content()
 }
 
-pub(super) async fn update(State(app): Here, Path(id): Path<String>, request: Request) -> Reply {
-    let wish = body::json(request.into_body()).await?;
+pub(super) async fn update(State(app): Here, Path(id): Path<String>, version: ApiVersion, request: Request) -> Reply {
+    let mut wish: ContainerUpdateBody = body::json(request).await?;
+    if version.0 < 40 {
+        wish.pids_limit = None;
+    }
     json(&app.containers.update(&id, wish).await?)
 }
 
@@ -166,12 +174,12 @@ pub(super) async fn prune(State(app): Here, p: Params) -> Reply {
 }
 
 pub(super) async fn commit(State(app): Here, p: Params, request: Request) -> Reply {
-    let bytes = body::whole(request.into_body()).await?;
+    let bytes = body::json_text(request).await?;
     let config: Option<ContainerConfig> = match bytes.trim_ascii() {
         b"" | b"null" => None,
         text => {
             let c: ContainerConfig =
-                wire::engine::lenient::from_slice(text).map_err(|e| Refusal::invalid(format!("invalid JSON: {e}")))?;
+                wire::engine::lenient::from_slice(text).map_err(|e| json_error::refusal(text, &e))?;
             (c != ContainerConfig::default()).then_some(c)
         }
     };
