@@ -157,31 +157,75 @@ impl Platform {
     pub fn host() -> Self {
         Self { os: "linux".into(), architecture: crate::config::host_architecture().into(), variant: String::new() }
     }
-    /// Reads `os/arch[/variant]`, or a bare `arch`.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// Reads `os/arch[/variant]`, or a bare `os` or `arch`.
+    ///
+    /// # Errors
+    /// In containerd's words, which clients know.
+    pub fn parse(text: &str) -> Result<Self, PlatformError> {
         let normal = |arch: &str| match arch {
             "x86_64" | "x86-64" => "amd64".to_owned(),
             "aarch64" => "arm64".to_owned(),
             "i386" => "386".to_owned(),
             other => other.to_owned(),
         };
+        let system = |os: &str| match os.to_lowercase() {
+            os if os == "macos" => "darwin".to_owned(),
+            os => os,
+        };
+        let of = |os: &str, arch: &str, variant: &str| {
+            Ok(Self { os: system(os), architecture: normal(arch), variant: variant.to_owned() })
+        };
         let parts: Vec<&str> = text.split('/').collect();
-        if parts.iter().any(|p| p.is_empty() || !p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))) {
-            return None;
+        let is_word = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if let Some(part) = parts.iter().find(|p| !is_word(p)) {
+            return Err(PlatformError::Component { part: (*part).to_owned(), text: text.to_owned() });
         }
         match parts[..] {
-            ["linux"] => Some(Self::host()),
             // Any pair is taken as it is; a single word must be known to be one or the other.
-            [word] if !ARCHITECTURES.contains(&normal(word).as_str()) => None,
-            [arch] => Some(Self { os: "linux".into(), architecture: normal(arch), variant: String::new() }),
-            [os, arch] => Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: String::new() }),
-            [os, arch, variant] => {
-                Some(Self { os: os.to_lowercase(), architecture: normal(arch), variant: variant.into() })
-            }
-            _ => None,
+            [os] if SYSTEMS.contains(&system(os).as_str()) => Ok(Self { os: system(os), ..Self::host() }),
+            [arch] if ARCHITECTURES.contains(&normal(arch).as_str()) => of("linux", arch, ""),
+            [os, arch] => of(os, arch, ""),
+            [os, arch, variant] => of(os, arch, variant),
+            _ => Err(PlatformError::Unknown(text.to_owned())),
         }
     }
 }
+
+/// Why a text names no platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlatformError {
+    /// A part of it can name nothing.
+    #[error(
+        "\"{part}\" is an invalid component of \"{text}\": platform specifier component must match \"^[A-Za-z0-9_.-]+$\": invalid argument"
+    )]
+    Component {
+        /// The part.
+        part: String,
+        /// The whole.
+        text: String,
+    },
+    /// Nobody knows it.
+    #[error("\"{0}\": unknown operating system or architecture: invalid argument")]
+    Unknown(String),
+}
+
+/// Go's names of operating systems.
+const SYSTEMS: [&str; 14] = [
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+];
 
 /// Go's names of architectures.
 pub const ARCHITECTURES: [&str; 12] =
@@ -343,7 +387,7 @@ mod tests {
             ("foobar", None),
             ("linux/", None),
         ] {
-            assert_eq!(Platform::parse(text).map(|p| p.to_string()).as_deref(), want, "{text}");
+            assert_eq!(Platform::parse(text).ok().map(|p| p.to_string()).as_deref(), want, "{text}");
         }
     }
 }

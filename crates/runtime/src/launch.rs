@@ -79,7 +79,7 @@ pub struct Launch {
     pub cgroup_parent: String,
     /// Where the output goes.
     pub log: LogConfig,
-    /// Size of /dev/shm in bytes; 0 = 64 MiB.
+    /// Size of /dev/shm in bytes; 0 = 64 MiB, less than 0 = there is none.
     pub shm_size: i64,
 }
 

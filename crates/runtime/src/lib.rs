@@ -36,6 +36,11 @@ use std::process::ExitCode;
 /// First argument of a shim.
 pub(crate) const SHIM_ROLE: &str = "shim-container";
 
+/// What an unprivileged container does not see, and what it sees read-only, unless it is asked otherwise.
+pub fn default_hidden_paths() -> (&'static [&'static str], &'static [&'static str]) {
+    plan::HIDDEN
+}
+
 /// Runs the hidden roles of this binary, the shim and the writer of its log. `main` calls it before anything else (before
 /// any thread is started) with its arguments, and ends with the code it returns. `None` = an ordinary start.
 pub fn dispatch(args: &[OsString]) -> Option<ExitCode> {

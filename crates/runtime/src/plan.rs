@@ -1,5 +1,7 @@
 //! Decides everything about a container before anything is done: `Launch` in, `Plan` out. Pure.
 mod defaults;
+
+pub(crate) use defaults::HIDDEN;
 #[cfg(test)]
 mod tests;
 
@@ -139,7 +141,7 @@ pub(crate) fn plan(launch: &Launch, here: &Surroundings) -> Result<Plan, LaunchE
         args.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
     }
     let own_uts = launch.uts == NamespaceMode::Private;
-    let (masked, readonly) = if launch.privileged { (&[][..], &[][..]) } else { defaults::HIDDEN };
+    let (masked, readonly) = if launch.privileged { (&[][..], &[][..]) } else { HIDDEN };
     let texts = |list: &Option<Vec<String>>, default: &[&str]| match list {
         Some(list) => list.clone(),
         None => default.iter().map(|path| (*path).to_owned()).collect(),

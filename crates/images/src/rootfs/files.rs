@@ -43,6 +43,8 @@ fn ask(text: &str) -> Asked {
 
 fn found<T>(result: io::Result<T>, container: &str, path: &str) -> Result<T, ImageError> {
     result.map_err(|source| match source.raw_os_error() {
+        // ENOTDIR
+        Some(20) if path.ends_with('/') => ImageError::InvalidArgument(format!("{path}: not a directory")),
         // ENOENT, ENOTDIR
         Some(2 | 20) => ImageError::NoSuchPath { container: container.to_owned(), path: path.to_owned() },
         _ => ImageError::Io { what: "open", path: path.to_owned(), source },
@@ -112,7 +114,7 @@ pub fn copy_out(tree: &Path, container: &str, path: &str, out: impl Write) -> Re
     let mut packer = Packer::new(out, Marks::None);
     if stat.is_dir() {
         let dir = found(root.dir(&asked.path), container, path)?;
-        let prefix = if asked.base == "/" { PathBuf::from(".") } else { PathBuf::from(&asked.base) };
+        let prefix = PathBuf::from(&asked.base);
         packer.directory(&dir, &prefix)?;
         packer.tree(&dir, &prefix)?;
     } else {

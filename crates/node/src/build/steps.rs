@@ -49,10 +49,10 @@ impl Work<'_> {
         };
         let platform = match word(&stage.platform)?.as_str() {
             "" => self.job.request.platform.clone(),
-            text => Some(
-                Platform::parse(text)
-                    .ok_or_else(|| Failure::new(format!("failed to parse platform {text}: invalid")))?,
-            ),
+            text => {
+                let failed = |e: images::PlatformError| Failure::new(format!("failed to parse platform {text}: {e}"));
+                Some(Platform::parse(text).map_err(failed)?)
+            }
         };
         if let Some(platform) = &platform {
             check_platform(platform)?;

@@ -133,7 +133,9 @@ fn key_of(env: &str) -> &str {
 /// 400 when there is none.
 pub fn argv(config: &ContainerConfig) -> Result<Vec<String>, Refusal> {
     let argv: Vec<String> = config.entrypoint.words().iter().chain(config.cmd.words()).cloned().collect();
-    if argv.is_empty() || argv[0].is_empty() && argv.len() == 1 {
+    // An empty entrypoint is none; an empty command is one that will not be found.
+    let none = config.cmd.words().is_empty() && argv == [""];
+    if argv.is_empty() || none {
         return Err(Refusal::invalid("no command specified"));
     }
     Ok(argv)
@@ -141,7 +143,7 @@ pub fn argv(config: &ContainerConfig) -> Result<Vec<String>, Refusal> {
 
 /// Fills in the daemon's defaults.
 pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
-    if host.network_mode.is_empty() || host.network_mode == "default" {
+    if matches!(host.network_mode.as_str(), "" | "default" | "bridge") {
         host.network_mode = if defaults.default_bridge { "bridge" } else { "none" }.to_owned();
     }
     if host.log_config.typ.is_empty() {
@@ -164,8 +166,11 @@ pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
     if !more.is_empty() {
         host.ulimits.get_or_insert_default().extend(more);
     }
-    if defaults.init && host.init.is_none() {
-        host.init = Some(true);
+    if !host.privileged {
+        let (masked, readonly) = runtime::default_hidden_paths();
+        let own = |paths: &[&str]| paths.iter().map(|p| (*p).to_owned()).collect();
+        host.masked_paths.get_or_insert_with(|| own(masked));
+        host.readonly_paths.get_or_insert_with(|| own(readonly));
     }
     let says = |host: &HostConfig, what: &str| {
         host.security_opt.iter().flatten().any(|o| o.split(['=', ':']).next() == Some(what))
@@ -178,12 +183,14 @@ pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
     {
         host.security_opt.get_or_insert_default().push(format!("seccomp={profile}"));
     }
-    if let (true, Some(mode)) = (host.cgroupns_mode.is_empty(), &defaults.cgroupns_mode) {
-        host.cgroupns_mode = mode.clone();
-    }
     if host.cgroupns_mode.is_empty() {
-        host.cgroupns_mode =
-            if std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists() { "private" } else { "host" }.into();
+        let unified = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        // With the old control groups a privileged container sees the machine's.
+        host.cgroupns_mode = match &defaults.cgroupns_mode {
+            _ if host.privileged && !unified => "host".into(),
+            Some(mode) => mode.clone(),
+            None => if unified { "private" } else { "host" }.into(),
+        };
     }
     if host.restart_policy.name.is_empty() {
         host.restart_policy.name = "no".into();
@@ -237,10 +244,16 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
     if !body.config.stop_signal.is_empty() && super::signals::number(&body.config.stop_signal).is_none() {
         return Err(Refusal::invalid(format!("invalid signal: {}", body.config.stop_signal)));
     }
+    if !matches!(host.cgroupns_mode.as_str(), "" | "host" | "private") {
+        return Err(Refusal::invalid(format!("invalid cgroup namespace mode: {}", host.cgroupns_mode)));
+    }
+    if let Some(bad) = body.config.env.iter().flatten().find(|e| e.is_empty() || e.starts_with('=')) {
+        return Err(Refusal::invalid(format!("invalid environment variable: {bad}")));
+    }
     if let Some(h) = &body.config.healthcheck {
         for (value, what) in [(h.interval, "Interval"), (h.timeout, "Timeout"), (h.start_period, "StartPeriod")] {
             if value != 0 && value < 1_000_000 {
-                return Err(Refusal::invalid(format!("{what} in Healthcheck cannot be less than one millisecond")));
+                return Err(Refusal::invalid(format!("{what} in Healthcheck cannot be less than 1ms")));
             }
         }
         if h.retries < 0 {

@@ -78,7 +78,10 @@ impl Containers {
         for port in host_config.port_bindings.keys() {
             config.exposed_ports.entry(port.clone()).or_default();
         }
-        let wishes = mounts::wishes(&config, &host_config)?;
+        let mut wishes = mounts::wishes(&config, &host_config)?;
+        for wish in &mut wishes {
+            super::propagation::settle(&mut wish.record, self.data_root())?;
+        }
         let mut networks = wished_networks(&host_config.network_mode, body.networking_config.endpoints_config)?;
         self.take_links(&mut host_config, &mut networks)?;
         self.check_networks(&networks, &host_config.network_mode)?;
@@ -201,7 +204,9 @@ impl Containers {
             if !matches!(mode, "rw" | "ro" | "z" | "Z") {
                 return Err(Refusal::invalid(format!("invalid mode for volumes-from: {mode}")));
             }
-            for mut mount in self.record(other)?.mounts.into_iter().filter(|m| !m.hidden) {
+            // Not 404: clients take that for a missing image, and pull.
+            let other = self.record(other).map_err(|e| Refusal::invalid(e.message))?;
+            for mut mount in other.mounts.into_iter().filter(|m| !m.hidden) {
                 if mount.point.typ == "volume" {
                     self.inner.base.volumes.hold(&mount.point.name, &record.id)?;
                     self.inner.base.volumes.mount(&mount.point.name, &record.id).await?;
@@ -280,6 +285,11 @@ impl Containers {
         }
         table.names.insert(name.to_owned(), id.to_owned());
         Ok(name.to_owned())
+    }
+
+    fn data_root(&self) -> &std::path::Path {
+        let dir = &self.inner.base.dir;
+        dir.parent().unwrap_or(dir)
     }
 
     fn check_shared_namespaces(&self, host: &wire::engine::container::HostConfig) -> Result<(), Refusal> {

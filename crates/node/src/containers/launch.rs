@@ -65,11 +65,11 @@ impl Containers {
             no_new_privileges: security.no_new_privileges,
             masked_paths: if security.all_paths { Some(Vec::new()) } else { host.masked_paths.clone() },
             readonly_paths: if security.all_paths { Some(Vec::new()) } else { host.readonly_paths.clone() },
-            init: host.init.unwrap_or(false),
+            init: host.init.unwrap_or(self.inner.base.defaults.init),
             oom_score_adj: host.oom_score_adj as i32,
             cgroup_parent: host.cgroup_parent.clone(),
             log: self.log_config(r),
-            shm_size: host.shm_size,
+            shm_size: if host.ipc_mode == "none" { -1 } else { host.shm_size },
         })
     }
 

@@ -63,6 +63,7 @@ impl Containers {
                 self.unwire(c).await;
                 let _ = self.inner.base.images.unmount(&c.id).await;
                 self.unmount_volumes(c).await;
+                self.remove_shared_memory(&c.id);
                 self.set_state(c, |s| {
                     s.status = if s.status == Status::Created { Status::Created } else { Status::Exited };
                     s.exit_code = code;
@@ -86,7 +87,9 @@ impl Containers {
         }
         let rootfs = base.images.rootfs(&c.id, &image).await.map_err(|e| other(refuse_image(e)))?;
         let network_ns = self.wire(c).await.map_err(other)?;
-        let launch = self.launch_of(&c.record.read(), &rootfs.merged, network_ns).map_err(other)?;
+        let mut launch = self.launch_of(&c.record.read(), &rootfs.merged, network_ns).map_err(other)?;
+        let shared = self.shared_memory(c).map_err(other)?;
+        launch.mounts.extend(shared.filter(|s| launch.mounts.iter().all(|m| m.target != s.target)));
         let failed = |e: runtime::LaunchError| {
             // Docker: what the user's command caused is 400, the rest 500.
             let refusal = if matches!(e.exit_code, 126 | 127) {
@@ -394,9 +397,11 @@ impl Containers {
             cpuset_cpus,
             cpuset_mems,
             blkio_weight,
-            pids_limit,
             memory_swap
         );
+        if let Some(limit) = wish.pids_limit {
+            host.pids_limit = Some(limit.max(0));
+        }
         if wish.memory != 0 && wish.memory_swap == 0 && host.memory_swap > 0 && host.memory_swap < host.memory {
             return Err(Refusal::invalid(
                 "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
@@ -406,12 +411,21 @@ impl Containers {
             (host.cpu_period, host.cpu_quota) = (0, 0);
         }
         if !wish.restart_policy.name.is_empty() {
+            if host.auto_remove && wish.restart_policy.name != "no" {
+                return Err(Refusal::conflict(
+                    "Restart policy cannot be updated because AutoRemove is enabled for the container",
+                ));
+            }
             host.restart_policy = wish.restart_policy.clone();
         }
         super::configure::check_resources(&host)?;
         super::configure::check_restart(&host)?;
         if c.status().is_up() {
-            self.inner.base.runtime.update(&c.id, &launch::resources(&host)).await.map_err(refuse)?;
+            let mut limits = launch::resources(&host);
+            if wish.pids_limit.is_some_and(|limit| limit <= 0) {
+                limits.pids_limit = -1;
+            }
+            self.inner.base.runtime.update(&c.id, &limits).await.map_err(refuse)?;
         }
         c.record.write().host_config = host;
         self.save(&c);

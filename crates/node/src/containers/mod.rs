@@ -19,6 +19,7 @@ pub mod mounts;
 mod propagation;
 pub mod record;
 mod remove;
+mod shared_memory;
 pub mod signals;
 mod stats;
 mod watcher;

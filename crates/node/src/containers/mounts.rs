@@ -35,7 +35,11 @@ pub fn wishes(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<Wish>, 
         add(&mut all, from_mount(mount)?)?;
     }
     for (target, options) in &host.tmpfs {
-        add(&mut all, tmpfs(target, options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect())?)?;
+        let options = options.split(',').filter(|o| !o.is_empty()).map(str::to_owned).collect();
+        let mut wish = tmpfs(target, options)?;
+        // Docker shows it in `HostConfig` only.
+        wish.record.hidden = true;
+        add(&mut all, wish)?;
     }
     for target in config.volumes.iter().flatten().map(|(t, _)| t) {
         let target = clean(target);
@@ -185,7 +189,6 @@ fn bind(source: &str, target: &str) -> Wish {
         source: source.into(),
         destination: target.into(),
         rw: true,
-        propagation: "rprivate".into(),
         ..MountPoint::default()
     })
 }

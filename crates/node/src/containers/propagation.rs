@@ -3,14 +3,44 @@ use super::record::MountRecord;
 use std::path::Path;
 use wire::Refusal;
 
+/// Gives a bind its propagation where nothing is said of it: `rprivate`, but for one of the engine's own directory, or of
+/// what that lies in. There it follows the machine, as far as that can be, so that the file systems of other containers do
+/// not stay mounted in this one for as long as it lives.
+pub(super) fn settle(mount: &mut MountRecord, root: &Path) -> Result<(), Refusal> {
+    let point = &mut mount.point;
+    if point.typ != "bind" {
+        return Ok(());
+    }
+    let source = Path::new(&point.source);
+    let near = source.starts_with(root) || root.starts_with(source);
+    if near && !matches!(point.propagation.as_str(), "" | "rslave" | "rshared") {
+        return Err(Refusal::invalid(format!(
+            "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the \
+             daemon root, daemon root: \"{}\", bind mount source: \"{}\", propagation: \"{}\"",
+            root.display(),
+            point.source,
+            point.propagation
+        )));
+    }
+    if point.propagation.is_empty() {
+        let follow = || Some(judge(&table().ok()?, source, "rslave").is_ok());
+        point.propagation = if near && follow() == Some(true) { "rslave" } else { "rprivate" }.into();
+    }
+    Ok(())
+}
+
+fn table() -> Result<String, Refusal> {
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|e| Refusal::internal(format!("cannot read /proc/self/mountinfo: {e}")))
+}
+
 /// Refuses binds that are to be shared, or slaves, where the machine's own mount is neither.
 pub(super) fn check(mounts: &[MountRecord]) -> Result<(), Refusal> {
     let asks = |m: &&MountRecord| m.point.typ == "bind" && needs(&m.point.propagation).is_some();
     if !mounts.iter().any(|m| asks(&m)) {
         return Ok(());
     }
-    let table = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|e| Refusal::internal(format!("cannot read /proc/self/mountinfo: {e}")))?;
+    let table = table()?;
     for m in mounts.iter().filter(asks) {
         let source = std::fs::canonicalize(&m.point.source).unwrap_or_else(|_| m.point.source.clone().into());
         judge(&table, &source, &m.point.propagation)?;

@@ -45,6 +45,7 @@ impl Containers {
             tracing::warn!(container = %c.id, error = %e, "its root file system cannot be unmounted");
         }
         self.unmount_volumes(c).await;
+        self.remove_shared_memory(&c.id);
         let again = restart_pause(&c.record.read(), exit.code, ran);
         if again.is_some() {
             c.record.write().restart_count += 1;

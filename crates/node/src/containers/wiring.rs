@@ -1,6 +1,6 @@
 //! A container's networks: which attachments it wants, making them at its start, changing them while it runs.
 use super::record::Record;
-use super::{Container, Containers, Status};
+use super::{Container, Containers};
 use model::{NetworkAttrs, NetworkId, TaskId};
 use network::{Attach, BoundPort, EndpointInfo, LocalAttach, OverlayAttach, PortBinding, SandboxKind, SandboxSpec};
 use serde::{Deserialize, Serialize};
@@ -303,11 +303,8 @@ impl Containers {
                 "container cannot be connected to multiple networks with one of the networks in private (none) mode",
             ));
         }
-        if record
-            .networks
-            .get(&name)
-            .is_some_and(|e| !e.endpoint_id.is_empty() || record.state.status == Status::Created)
-        {
+        // Of a container that does not run, the wish is changed.
+        if record.networks.get(&name).is_some_and(|e| !e.endpoint_id.is_empty()) {
             return Err(Refusal::forbidden(format!(
                 "endpoint with name {} already exists in network {name}",
                 record.name

@@ -16,7 +16,7 @@ pub(super) const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Masked and read-only paths.
-pub(super) const HIDDEN: (&[&str], &[&str]) = (
+pub(crate) const HIDDEN: (&[&str], &[&str]) = (
     &[
         "/proc/acpi",
         "/proc/asound",
@@ -96,7 +96,7 @@ pub(super) fn mounts(
     mounts.push(mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     if launch.ipc == NamespaceMode::Host {
         mounts.push(bind("/dev/shm".into(), "/dev/shm", &["rbind", "nosuid", "noexec", "nodev"]));
-    } else {
+    } else if launch.shm_size >= 0 {
         let size = if launch.shm_size > 0 { launch.shm_size } else { 64 << 20 };
         let size = format!("size={size}");
         mounts.push(mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", &size]));

@@ -57,6 +57,7 @@ pub(super) fn request(query: BuildQuery) -> Result<BuildRequest, Refusal> {
         text => {
             let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
             let known = Platform::parse(text)
+                .ok()
                 .filter(|p| p.os == "linux" && images::ARCHITECTURES.contains(&p.architecture.as_str()));
             Some(known.ok_or_else(unknown)?)
         }

@@ -20,11 +20,10 @@ const TAR_BUFFER_BYTES: usize = 256 << 10;
 impl Containers for Backend {
     async fn create(&self, what: CreateContainer) -> Answer<ContainerCreated> {
         if !what.platform.is_empty() {
-            let wanted = images::Platform::parse(&what.platform).ok_or_else(|| {
-                Refusal::invalid(format!("\"{}\": unknown operating system or architecture", what.platform))
-            })?;
+            let wanted = images::Platform::parse(&what.platform).map_err(|e| Refusal::invalid(e.to_string()))?;
             let image = self.0.images.get(&what.body.config.image).map_err(node::containers::refuse_image)?;
-            if wanted.architecture != image.config.architecture && !image.config.architecture.is_empty() {
+            let other = wanted.architecture != image.config.architecture && !image.config.architecture.is_empty();
+            if other || wanted.os != "linux" {
                 return Err(Refusal::not_found(format!(
                     "image with reference {} was found but its platform (linux/{}) does not match the specified platform ({wanted})",
                     what.body.config.image, image.config.architecture

@@ -84,10 +84,7 @@ impl Images for Backend {
         let reference = named(&query.image, if query.tag.is_empty() { "latest" } else { &query.tag })?;
         let platform = match query.platform.as_str() {
             "" => None,
-            p => Some(
-                Platform::parse(p)
-                    .ok_or_else(|| Refusal::invalid(format!("\"{p}\": unknown operating system or architecture")))?,
-            ),
+            p => Some(Platform::parse(p).map_err(|e| Refusal::invalid(e.to_string()))?),
         };
         let images = self.0.images.clone();
         let credentials = credentials(query.auth);
@@ -115,8 +112,11 @@ impl Images for Backend {
         let platform = match query.platform.as_str() {
             "" => None,
             text => {
-                let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
-                Some(Platform::parse(text).ok_or_else(unknown)?)
+                let platform = Platform::parse(text).map_err(|e| Refusal::invalid(e.to_string()))?;
+                if platform.os != "linux" {
+                    return Err(Refusal::invalid("operating system is not supported"));
+                }
+                Some(platform)
             }
         };
         let id = self
@@ -149,6 +149,9 @@ impl Images for Backend {
 
     async fn tag(&self, name: &str, repo: &str, tag: &str) -> Answer<()> {
         let target = named(repo, if tag.is_empty() { "latest" } else { tag })?;
+        if target.familiar_name() == "sha256" {
+            return Err(Refusal::invalid("refusing to create an ambiguous tag using digest algorithm as name"));
+        }
         self.0.images.tag(name, target.clone()).await.map_err(refuse_image)?;
         self.tell_image("tag", &target.to_string());
         Ok(())

@@ -12,6 +12,9 @@ impl Services for Backend {
     }
     async fn create(&self, mut spec: ServiceSpec, auth: Option<String>) -> Answer<(ServiceId, Vec<String>)> {
         set_credentials(&mut spec, auth.map(PullCredentials));
+        if spec.name.is_empty() {
+            spec.name = node::clock::random_name(0);
+        }
         Ok((self.0.membership.manager()?.control().create_service(spec).await?, Vec::new()))
     }
     async fn update(

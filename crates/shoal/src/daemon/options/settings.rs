@@ -120,10 +120,17 @@ impl Settings {
         let text = |name: &str| given.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
         let path = |name: &str, default: &str| text(name).map_or_else(|| PathBuf::from(default), PathBuf::from);
         let tls = tls(given);
-        let hosts = match given.list("host") {
+        let mut hosts = match given.list("host") {
             [] => vec![Listen::Unix(values::DOCKER_SOCKET.into())],
             some => keep(some.iter().map(|h| values::listen(h, tls.is_some())), &mut wrong),
         };
+        let mut seen = Vec::new();
+        hosts.retain(|h| {
+            !seen.contains(h) && {
+                seen.push(h.clone());
+                true
+            }
+        });
         let log_level = text("log-level").unwrap_or_else(|| "info".into());
         one_of("log-level", &log_level, &["trace", "debug", "info", "warn", "error", "fatal"], &mut wrong);
         let log_format = text("log-format").unwrap_or_else(|| "text".into());
@@ -181,7 +188,7 @@ impl Settings {
             containers: container_defaults(given, &mut wrong),
             advertise: text("swarm-default-advertise-addr"),
             insecure_registries: insecure.to_vec(),
-            registry_mirrors: mirrors.to_vec(),
+            registry_mirrors: mirrors.iter().map(|m| format!("{}/", m.trim_end_matches('/'))).collect(),
             generic_resources: keep(
                 given.list("node-generic-resource").iter().map(|r| values::generic_resource(r)),
                 &mut wrong,
