@@ -75,6 +75,16 @@ const TABLE: &[(&str, &str, &str, u16, &str)] = &[
     ("GET", "/swarm", "", 503, "not a swarm manager"),
     ("POST", "/swarm/leave", "", 503, "This node is not part of a swarm"),
     ("POST", "/swarm/unlock", "{\"UnlockKey\":\"x\"}", 409, "swarm is not locked"),
+    ("POST", "/swarm/init", "{}", 400, "invalid ListenAddr"),
+    ("POST", "/swarm/join", "{\"ListenAddr\":\"0.0.0.0:2377\"}", 400, "at least 1 RemoteAddr"),
+    ("POST", "/swarm/join", "{\"ListenAddr\":\"0.0.0.0:2377\",\"RemoteAddrs\":[\"\"]}", 400, "invalid remoteAddr"),
+    (
+        "POST",
+        "/swarm/join",
+        "{\"ListenAddr\":\"0.0.0.0:2377\",\"RemoteAddrs\":[\"a:1\"]}",
+        400,
+        "A valid join token is necessary",
+    ),
     ("GET", "/containers/json", "", 200, "[]"),
     ("GET", "/containers/json?filters=%7B%22nope%22%3A%5B%22x%22%5D%7D", "", 400, "invalid filter 'nope'"),
     ("GET", "/containers/json?filters=%5B%5D", "", 400, "invalid filter"),
@@ -452,7 +462,13 @@ impl api::Forwarder for ToManager {
 async fn a_worker_forwards_what_is_not_its_own() {
     let r = fake::run_with(|s| s.with_forwarder(std::sync::Arc::new(ToManager)));
     assert_eq!(call(&r.socket, "GET", "/services", "").await.status, 503, "outside a swarm nothing is forwarded");
-    call(&r.socket, "POST", "/swarm/join", r#"{"RemoteAddrs":["1.2.3.4:2377"],"JoinToken":"x"}"#).await;
+    call(
+        &r.socket,
+        "POST",
+        "/swarm/join",
+        r#"{"ListenAddr":"0.0.0.0:2377","RemoteAddrs":["1.2.3.4:2377"],"JoinToken":"x"}"#,
+    )
+    .await;
     assert_eq!(call(&r.socket, "GET", "/_ping", "").await.headers["swarm"], "active/worker");
     assert_eq!(call(&r.socket, "GET", "/v1.44/services?status=1", "").await.text, "Manager GET /services?status=1 0");
     assert_eq!(call(&r.socket, "POST", "/secrets/create", "{}").await.text, "Manager POST /secrets/create 2");

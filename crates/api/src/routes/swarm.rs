@@ -39,6 +39,7 @@ async fn init(State(app): Here, request: Request) -> Reply {
     if app.system.swarm_role() != SwarmRole::Inactive && !request.force_new_cluster {
         return Err(Refusal::unavailable(ALREADY).into());
     }
+    given("ListenAddr", &request.listen_addr)?;
     let mut spec = ClusterSpec::default();
     convert::cluster_spec_merge(&mut spec, &request.spec)?;
     spec.autolock |= request.auto_lock_managers;
@@ -47,13 +48,25 @@ async fn init(State(app): Here, request: Request) -> Reply {
     json(&id.as_str())
 }
 
+fn given(name: &str, addr: &str) -> Result<(), Refusal> {
+    if addr.is_empty() {
+        return Err(Refusal::invalid(format!("invalid {name} \"\": invalid empty address")));
+    }
+    Ok(())
+}
+
 async fn join(State(app): Here, request: Request) -> Reply {
     let request: SwarmJoin = body::json(request).await?;
     if app.system.swarm_role() != SwarmRole::Inactive {
         return Err(Refusal::unavailable(ALREADY).into());
     }
-    if request.remote_addrs.iter().all(|a| a.is_empty()) {
+    given("ListenAddr", &request.listen_addr)?;
+    if request.remote_addrs.is_empty() {
         return Err(Refusal::invalid("at least 1 RemoteAddr is required to join").into());
+    }
+    request.remote_addrs.iter().try_for_each(|addr| given("remoteAddr", addr))?;
+    if request.join_token.is_empty() {
+        return Err(Refusal::invalid("A valid join token is necessary to join this cluster").as_rpc().into());
     }
     convert::availability_in(&request.availability)?;
     app.swarm.join(request).await?;
