@@ -7,6 +7,7 @@
 //! One file serves any number of containers. It holds a number of nanoseconds of the monotonic clock, which all processes
 //! of a machine share and nobody sets, or `never`.
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,8 @@ const STALL: Duration = Duration::from_secs(1);
 /// How often to look where there is no deadline, or no file.
 const AGAIN: Duration = Duration::from_secs(1);
 const NEVER: &str = "never";
+/// Of the text, so that one can be written over another.
+const LENGTH: usize = 20;
 
 /// A deadline in a file. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +43,18 @@ impl Watchdog {
             Some(rest) => (monotonic() + rest).as_nanos().to_string(),
             None => NEVER.to_owned(),
         };
-        crate::shim::write_whole(&self.0, text.as_bytes())
+        let text = format!("{text:<LENGTH$}");
+        // On a full disk what is there can still be written over: that must end no task.
+        crate::shim::write_whole(&self.0, text.as_bytes()).or_else(|full| {
+            let file = std::fs::OpenOptions::new().write(true).open(&self.0).map_err(|_| full)?;
+            file.write_all_at(text.as_bytes(), 0)
+        })
     }
 
     /// How long there still is; `None` without a deadline.
     fn rest(&self) -> io::Result<Option<Duration>> {
         let text = std::fs::read_to_string(&self.0)?;
+        let text = text.trim_end();
         if text == NEVER {
             return Ok(None);
         }
@@ -130,6 +139,21 @@ mod tests {
         assert!(!look.has_passed(woken));
         assert!(!look.has_passed(woken + STALL / 2));
         assert!(look.has_passed(woken + STALL));
+    }
+
+    #[test]
+    fn it_is_fed_where_no_file_can_be_made() {
+        let (dir, watchdog) = watchdog();
+        let second = Duration::from_secs(1);
+        watchdog.feed(Some(second)).unwrap();
+        // As on a full disk: the file that would take its place cannot be written.
+        std::fs::create_dir(dir.path().join("leased.tmp")).unwrap();
+        watchdog.feed(Some(second * 100)).unwrap();
+        assert!(watchdog.rest().unwrap().unwrap() > second * 90);
+        watchdog.feed(None).unwrap();
+        assert_eq!(watchdog.rest().unwrap(), None);
+        watchdog.feed(Some(second * 100)).unwrap();
+        assert!(watchdog.rest().unwrap().unwrap() > second * 90);
     }
 
     #[test]

@@ -144,6 +144,10 @@ mod tests {
         assert_eq!(of(43, false)["Images"][0]["VirtualSize"], 60);
         let old = of(51, true);
         assert!(old["Images"][0].get("VirtualSize").is_none() && old.get("ImageUsage").is_none(), "{old}");
+        let volumes = DiskUsageQuery { volumes: true, ..DiskUsageQuery::default() };
+        let only = shaped(&usage, &volumes, false, ApiVersion(51), false);
+        assert_eq!([&only["Images"], &only["Containers"], &only["BuildCache"]], [&Value::Null; 3]);
+        assert!(only["Volumes"].is_array(), "{only}");
         let both = of(52, false);
         assert_eq!(both["LayersSize"], 100);
         let counts = |of: &Value| ["ActiveCount", "TotalCount", "Reclaimable", "TotalSize"].map(|k| of[k].as_i64());

@@ -23,8 +23,8 @@ pub(super) fn settle(mount: &mut MountRecord, root: &Path) -> Result<(), Refusal
         )));
     }
     if point.propagation.is_empty() {
-        let follow = || Some(judge(&table().ok()?, source, "rslave").is_ok());
-        point.propagation = if near && follow() == Some(true) { "rslave" } else { "rprivate" }.into();
+        let can_follow = || table().and_then(|table| judge(&table, source, "rslave")).is_ok();
+        point.propagation = if near && can_follow() { "rslave" } else { "rprivate" }.into();
     }
     Ok(())
 }

@@ -167,6 +167,7 @@ impl Containers {
                 let _ = self.inner.base.runtime.delete(&c.id).await;
                 self.unwire(c).await;
                 let _ = self.inner.base.images.unmount(&c.id).await;
+                self.remove_shared_memory(&c.id);
             }
             None if was_up => {
                 // The machine was restarted: nothing of it is left.

@@ -38,14 +38,14 @@ pub(super) async fn create(State(app): Here, version: ApiVersion, p: Params, req
         return Err(Refusal::invalid("invalid JSON: got EOF while reading request body").into());
     }
     let mut body = ContainerCreateBody::from_slice(&bytes).map_err(|e| json_error::refusal(&bytes, &e))?;
+    if body == ContainerCreateBody::default() {
+        return Err(Refusal::invalid("config cannot be empty in order to create a container").into());
+    }
     // Until then the memory of every container could be joined.
     if version.0 < 40 && body.host_config.ipc_mode.is_empty() {
         body.host_config.ipc_mode = "shareable".into();
     }
     body.host_config.pids_limit = body.host_config.pids_limit.filter(|limit| *limit > 0);
-    if body == ContainerCreateBody::default() {
-        return Err(Refusal::invalid("config cannot be empty in order to create a container").into());
-    }
     let what = CreateContainer { name, platform: p.text("platform").to_owned(), body };
     created(&app.containers.create(what).await?)
 }

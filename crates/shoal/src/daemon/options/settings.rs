@@ -120,16 +120,16 @@ impl Settings {
         let text = |name: &str| given.text(name).filter(|t| !t.is_empty()).map(str::to_owned);
         let path = |name: &str, default: &str| text(name).map_or_else(|| PathBuf::from(default), PathBuf::from);
         let tls = tls(given);
-        let mut hosts = match given.list("host") {
+        let hosts = match given.list("host") {
             [] => vec![Listen::Unix(values::DOCKER_SOCKET.into())],
             some => keep(some.iter().map(|h| values::listen(h, tls.is_some())), &mut wrong),
         };
-        let mut seen = Vec::new();
-        hosts.retain(|h| {
-            !seen.contains(h) && {
-                seen.push(h.clone());
-                true
+        // Each door is opened once, however often it is given.
+        let hosts = hosts.into_iter().fold(Vec::new(), |mut doors, door| {
+            if !doors.contains(&door) {
+                doors.push(door);
             }
+            doors
         });
         let log_level = text("log-level").unwrap_or_else(|| "info".into());
         one_of("log-level", &log_level, &["trace", "debug", "info", "warn", "error", "fatal"], &mut wrong);
@@ -420,6 +420,12 @@ mod tests {
             assert!(said.contains(because), "{words:?}: {said}");
         }
         assert!(settings(&["-b", "br9", "--bip", "10.9.0.1/16"]).unwrap_err().contains("mutually exclusive"));
+    }
+
+    #[test]
+    fn a_door_given_twice_is_one() {
+        let s = settings(&["-H", "unix:///s", "-H", "tcp://127.0.0.1:0", "-H=unix:///s"]).unwrap();
+        assert_eq!(s.hosts, [Listen::Unix("/s".into()), Listen::Tcp("127.0.0.1:0".into())]);
     }
 
     #[test]
