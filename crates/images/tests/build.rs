@@ -112,6 +112,9 @@ fn a_hostile_context_stays_inside() {
             assert_eq!(fs::read_to_string(outside.join("victim")).unwrap(), "untouched", "{what}");
             assert_eq!(fs::metadata(outside.join("victim")).unwrap().nlink(), 1, "{what}");
         }
+        // Dots that lead above the context lead nowhere, as they do for Docker.
+        let above = images.build_context(Cursor::new(Tar::new().file("../a", "x").bytes())).await.unwrap();
+        assert_eq!(above.read("a").unwrap(), Some(b"x".to_vec()));
         // What is read through links is read inside, too.
         let tar = Tar::new().symlink("l", &real).symlink("f", &format!("{real}/victim")).symlink("up", &up).bytes();
         let from = context(&images, tar).await;

@@ -270,16 +270,30 @@ pub fn set_capabilities(sets: CapabilitySets) -> io::Result<()> {
     Ok(())
 }
 
+/// One field of a `/proc/PID/status`.
+fn status_field<'a>(status: &'a str, key: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Whether the kernel would drop a signal that is sent to this process now: it is the first of its pid namespace, and such
+/// a process gets only what it has a handler for, or holds back (pid_namespaces(7)).
+pub fn drops_signal(pid: u32, signal: i32) -> bool {
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let first = status_field(&status, "NSpid").is_some_and(|ids| {
+        let mut ids = ids.split_whitespace();
+        ids.next().is_some() && ids.next_back() == Some("1")
+    });
+    let has = |key: &str| {
+        let mask = status_field(&status, key).and_then(|hex| u64::from_str_radix(hex, 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    };
+    first && (1..=64).contains(&signal) && !matches!(signal, libc::SIGKILL | libc::SIGSTOP) && !has("SigCgt") && !has("SigBlk")
+}
+
 /// This process's capability sets.
 pub fn capabilities() -> io::Result<CapabilitySets> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let mask = |key: &str| {
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))
-            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-            .unwrap_or(0)
-    };
+    let mask = |key| status_field(&status, key).and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
     Ok(CapabilitySets {
         bounding: mask("CapBnd"),
         permitted: mask("CapPrm"),

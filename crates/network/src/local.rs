@@ -54,7 +54,7 @@ pub struct LocalNetwork {
     pub spec: LocalNetworkSpec,
     /// The subnets.
     pub pools: Vec<Pool>,
-    /// Name of the bridge interface; empty for `host` and `none`.
+    /// Name of the link that is made for it: its bridge, or a macvlan's own parent. Empty for those that have none.
     pub interface: String,
     /// Attachments by container id. Not saved here but with the sandboxes.
     #[serde(skip)]
@@ -86,6 +86,10 @@ impl LocalNetwork {
     /// Whether the bridge is somebody else's, and stays when the network goes.
     pub fn is_foreign(&self) -> bool {
         self.spec.options.contains_key(FOREIGN)
+    }
+    /// Whether a link comes and goes with it.
+    pub fn makes_link(&self) -> bool {
+        !self.interface.is_empty() && !self.is_foreign()
     }
     /// Whether its containers are on a link of the machine.
     pub fn is_macvlan(&self) -> bool {

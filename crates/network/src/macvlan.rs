@@ -1,7 +1,7 @@
 //! Networks whose containers are neighbours of the machine on one of its own links: no bridge, no translation, no ports.
 use crate::error::NetworkError;
 use crate::local::LocalNetwork;
-use kernel::netlink::{Link, Mac, Netlink};
+use kernel::netlink::{Link, Mac, Mark, Netlink};
 use kernel::netns::NetNs;
 use kernel::sysctl;
 use std::collections::BTreeMap;
@@ -25,10 +25,55 @@ fn mode(options: &BTreeMap<String, String>) -> Result<u32, Refusal> {
     })
 }
 
-fn parent(netlink: &Netlink, options: &BTreeMap<String, String>) -> Result<Link, NetworkError> {
-    let Some(name) = options.get(PARENT).filter(|n| !n.is_empty()) else {
-        return Err(Refusal::invalid("a macvlan network needs a link of this machine: -o parent=INTERFACE").into());
+/// A link and a VLAN on it, as Docker writes it: `eth0.50`.
+fn vlan_of(name: &str) -> Option<(&str, u16)> {
+    let (link, vlan) = name.rsplit_once('.')?;
+    let vlan = vlan.parse().ok().filter(|v| (1..=4094).contains(v))?;
+    Some((link, vlan))
+}
+
+/// Whether such a network has a parent that leads somewhere.
+pub fn has_parent(options: &BTreeMap<String, String>) -> bool {
+    asked_parent(options).is_some()
+}
+
+fn asked_parent(options: &BTreeMap<String, String>) -> Option<&str> {
+    options.get(PARENT).map(String::as_str).filter(|name| !name.is_empty())
+}
+
+/// Name of the link that comes and goes with the network: a VLAN that is not there yet, or, for a network without a
+/// parent, one that leads nowhere (`dm-ID`, Docker's name for it). Empty: the parent is there.
+///
+/// # Errors
+/// When no such network could be.
+pub fn own_parent(netlink: &Netlink, id: &str, options: &BTreeMap<String, String>) -> Result<String, NetworkError> {
+    mode(options)?;
+    let Some(name) = asked_parent(options) else { return Ok(format!("dm-{}", &id[..12])) };
+    if netlink.link_by_name(name)?.is_none()
+        && let Some((link, _)) = vlan_of(name)
+    {
+        existing(netlink, link)?;
+        return Ok(name.to_owned());
+    }
+    existing(netlink, name).map(|_| String::new())
+}
+
+/// Makes the network's own parent, if it has one.
+pub fn ensure(netlink: &Netlink, n: &LocalNetwork, mark: &Mark) -> Result<(), NetworkError> {
+    if n.interface.is_empty() {
+        return Ok(());
+    }
+    let link = match asked_parent(&n.spec.options).and_then(vlan_of) {
+        Some((link, vlan)) => netlink.add_vlan(&n.interface, existing(netlink, link)?.index, vlan)?,
+        None => netlink.add_bridge(&n.interface, None)?,
     };
+    mark.put(netlink, &link)?;
+    // The machine itself has no business on it.
+    let _ = sysctl::write(&format!("net.ipv6.conf.{}.disable_ipv6", n.interface.replace('.', "/")), "1");
+    Ok(netlink.set_up(link.index)?)
+}
+
+fn existing(netlink: &Netlink, name: &str) -> Result<Link, NetworkError> {
     match netlink.link_by_name(name)? {
         Some(link) if link.loopback => {
             Err(Refusal::invalid(format!("loopback interface is not a valid macvlan parent link: {name}")).into())
@@ -41,12 +86,6 @@ fn parent(netlink: &Netlink, options: &BTreeMap<String, String>) -> Result<Link,
     }
 }
 
-/// Whether such a network could be.
-pub fn check(netlink: &Netlink, options: &BTreeMap<String, String>) -> Result<(), NetworkError> {
-    mode(options)?;
-    parent(netlink, options).map(drop)
-}
-
 /// Makes a container's interface, with its addresses, up. On an error nothing is left.
 pub fn join(
     netlink: &Netlink,
@@ -56,7 +95,7 @@ pub fn join(
     mac: Mac,
     addresses: &[(IpAddr, u8)],
 ) -> Result<u32, NetworkError> {
-    let parent = parent(netlink, &n.spec.options)?;
+    let parent = existing(netlink, asked_parent(&n.spec.options).unwrap_or(&n.interface))?;
     let asked = n.spec.options.contains_key("com.docker.network.driver.mtu");
     let mtu = if asked { n.mtu() } else { parent.mtu };
     // Until it is there it has a name that nobody else has: older kernels (6.1) refuse one that is taken here, though it

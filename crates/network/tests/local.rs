@@ -353,7 +353,6 @@ fn a_macvlan_network_makes_containers_neighbours_of_the_machine() {
         ..Default::default()
     };
     let refusal = |options: &[(&str, &str)]| m.block_on(m.net().create_local(spec(options))).unwrap_err().message;
-    assert!(refusal(&[]).contains("-o parent="));
     assert!(refusal(&[("parent", "nosuch")]).contains("invalid parent interface nosuch"));
     assert!(refusal(&[("parent", "eth0"), ("macvlan_mode", "best")]).contains("bridge, private, vepa or passthru"));
     m.block_on(m.net().create_local(spec(&[("parent", "eth0")]))).unwrap();
@@ -389,4 +388,18 @@ fn a_macvlan_network_makes_containers_neighbours_of_the_machine() {
     m.block_on(m.net().reap(Default::default())).unwrap();
     m.block_on(m.net().remove_local("lan")).unwrap();
     assert!(m.links().contains(&"eth0".to_owned()));
+
+    // Without a parent its containers have a wire of their own, which goes with it.
+    assert!(refusal(&[("parent", "nosuch.50")]).contains("invalid parent interface nosuch"));
+    let (b, c) = (m.sandbox(5), m.sandbox(6));
+    let apart = m.block_on(m.net().create_local(spec(&[]))).unwrap();
+    assert_eq!(apart.interface, format!("dm-{}", &apart.id[..12]));
+    assert!(m.links().contains(&apart.interface));
+    let info = on(5).unwrap();
+    serve(&b, "0.0.0.0:80", "apart");
+    on(6).unwrap();
+    assert_eq!(ask(&c, &format!("{}:80", info.ipv4().unwrap())).unwrap(), "apart 10.88.0.65");
+    m.block_on(m.net().reap(Default::default())).unwrap();
+    m.block_on(m.net().remove_local("lan")).unwrap();
+    assert!(!m.links().contains(&apart.interface));
 }

@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
@@ -38,13 +39,22 @@ pub async fn whole(body: Body) -> Result<Bytes, Refusal> {
 /// # Errors
 /// 400.
 pub async fn json_text(request: Request) -> Result<Bytes, Refusal> {
-    let given = request.headers().get(CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
+    check_json_type(request.headers())?;
+    whole(request.into_body()).await
+}
+
+/// Refuses a body that its head calls something else than JSON. A body that is called nothing passes.
+///
+/// # Errors
+/// 400.
+pub fn check_json_type(head: &HeaderMap) -> Result<(), Refusal> {
+    let given = head.get(CONTENT_TYPE).map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned());
     let kind = given.as_deref().map(|v| v.split(';').next().unwrap_or_default().trim());
     if kind.is_some_and(|kind| !kind.eq_ignore_ascii_case(JSON)) {
         let given = given.unwrap_or_default();
         return Err(Refusal::invalid(format!("unsupported Content-Type header ({given}): must be '{JSON}'")));
     }
-    whole(request.into_body()).await
+    Ok(())
 }
 
 /// The body as JSON; it must be there.

@@ -29,9 +29,12 @@ async fn create(State(app): Here, Path(id): Path<String>, request: Request) -> R
 }
 
 async fn start(State(app): Here, Path(id): Path<String>, version: ApiVersion, mut request: Request) -> Reply {
+    body::check_json_type(request.headers())?;
     // The upgrade must stay with the request; only the body is taken out.
     let body = std::mem::take(request.body_mut());
-    let tunnelled = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none();
+    // A tunnel's length nobody knows.
+    let tunnelled = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none()
+        && !request.headers().contains_key(http::header::CONTENT_LENGTH);
     let (options, rest) = if tunnelled {
         body::json_then_rest(body).await?
     } else {

@@ -40,7 +40,8 @@ impl Context {
     pub(crate) fn unpack(store: &Store, tar: impl Read) -> Result<Self, ImageError> {
         let context = Self::empty(store)?;
         let root = context.root()?;
-        unpack::plain(decompressed(tar)?, &root, Path::new(""), PlainOptions::default(), store.limits)?;
+        let options = PlainOptions { names_from_root: true, ..PlainOptions::default() };
+        unpack::plain(decompressed(tar)?, &root, Path::new(""), options, store.limits)?;
         Ok(context)
     }
 

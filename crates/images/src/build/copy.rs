@@ -71,7 +71,7 @@ fn one(store: &Arc<Store>, from: &Root, path: &Path, target: &Target<'_>) -> Res
     let &Target { into, owner, .. } = target;
     let real = from.canonical(path).at("resolve", path)?;
     let real = real.strip_prefix("/").unwrap_or(&real);
-    let options = PlainOptions { no_overwrite_dir_non_dir: true, owner };
+    let options = PlainOptions { no_overwrite_dir_non_dir: true, owner, ..PlainOptions::default() };
     let destination = resolve(into, Path::new(target.destination.trim_matches('/')));
     if from.stat(real).at("stat", path)?.is_dir() {
         make_dirs(into, &destination, owner)?;
@@ -84,7 +84,7 @@ fn one(store: &Arc<Store>, from: &Root, path: &Path, target: &Target<'_>) -> Res
     {
         file.rewind().at("read", path)?;
         make_dirs(into, &destination, Some((0, 0)))?;
-        let options = PlainOptions { no_overwrite_dir_non_dir: true, owner: None };
+        let options = PlainOptions { no_overwrite_dir_non_dir: true, ..PlainOptions::default() };
         return unpack::plain(decompressed(file)?, into, &destination, options, store.limits);
     }
     let is_dir = into.stat(&destination).is_ok_and(|s| s.is_dir());

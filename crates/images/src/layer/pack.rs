@@ -201,7 +201,7 @@ impl<W: Write> Packer<W> {
         xattrs: &[(OsString, Vec<u8>)],
     ) -> io::Result<()> {
         let mut name = path.as_os_str().as_bytes().to_vec();
-        if kind == EntryType::Directory {
+        if kind == EntryType::Directory && name != b"/" {
             name.push(b'/');
         }
         let mut pax: Vec<u8> = Vec::new();

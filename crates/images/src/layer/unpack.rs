@@ -40,6 +40,8 @@ pub(crate) struct Outcome {
 pub(crate) struct PlainOptions {
     pub no_overwrite_dir_non_dir: bool,
     pub owner: Option<(u32, u32)>,
+    /// Names are taken as from the root, where `..` leads nowhere: what Docker does with a build's context.
+    pub names_from_root: bool,
 }
 
 /// Unpacks a layer: `layer_dir` gets `diff/`, `recipe.zst` and, if need be, `shadow/`.
@@ -184,7 +186,7 @@ impl<'a> Unpacker<'a> {
                     return Err(ImageError::LayerLimit { what: "number of entries", limit: self.limits.entries_max });
                 }
                 let headers = std::mem::take(&mut tape.borrow_mut().headers);
-                let item = Item::read(&mut entry, &headers, padding)?;
+                let item = Item::read(&mut entry, &headers, padding, self.options.names_from_root)?;
                 let sparse = entry.header().entry_type() == EntryType::GNUSparse;
                 let stored = if sparse { entry.header().entry_size().unwrap_or(0) } else { entry.size() };
                 padding = usize::try_from((512 - stored % 512) % 512).unwrap_or(0);
@@ -261,7 +263,7 @@ impl<'a> Unpacker<'a> {
                 }
                 covers_whiteout = old.is_whiteout();
                 // A hard link to itself would remove its own target.
-                if item.kind.is_hard_link() && clean(&item.link).is_some_and(|p| self.prefix.join(p) == path) {
+                if item.kind.is_hard_link() && clean(&item.link, self.options.names_from_root).is_some_and(|p| self.prefix.join(p) == path) {
                     return Ok(());
                 }
                 self.clear(&path, &parent, &name).map_err(at("replace"))?;
@@ -311,11 +313,12 @@ impl<'a> Unpacker<'a> {
                 parent.make_symlink(OsStr::from_bytes(&item.link), &name).map_err(at("create link"))?
             }
             EntryType::Link => {
+                let from_root = self.options.names_from_root;
                 let hostile = || ImageError::HostileLayer {
                     entry: item.name.clone(),
                     why: "its hard link leads outside of the tree".into(),
                 };
-                let target = self.prefix.join(clean(&item.link).ok_or_else(hostile)?);
+                let target = self.prefix.join(clean(&item.link, from_root).ok_or_else(hostile)?);
                 let target_name = target.file_name().ok_or_else(hostile)?.to_owned();
                 let from = self
                     .root
@@ -471,7 +474,7 @@ fn number(read: io::Result<u64>, field: &[u8]) -> io::Result<u64> {
 
 impl Item {
     /// `None` for entries that carry nothing (global PAX headers).
-    fn read<R: Read>(entry: &mut Entry<'_, R>, headers: &[u8], padding: usize) -> Result<Option<Self>, ImageError> {
+    fn read<R: Read>(entry: &mut Entry<'_, R>, headers: &[u8], padding: usize, from_root: bool) -> Result<Option<Self>, ImageError> {
         let header = entry.header();
         let mut kind = header.entry_type();
         if kind == EntryType::XGlobalHeader {
@@ -517,16 +520,16 @@ impl Item {
         if kind == EntryType::Regular && raw_path.ends_with(b"/") {
             kind = EntryType::Directory;
         }
-        let path = clean(&raw_path)
+        let path = clean(&raw_path, from_root)
             .ok_or_else(|| ImageError::HostileLayer { entry: name.clone(), why: "it is outside of the tree".into() })?;
         let (uid, gid) = (u32::try_from(uid).unwrap_or(u32::MAX - 1), u32::try_from(gid).unwrap_or(u32::MAX - 1));
         Ok(Some(Self { name, path, kind, link, mode: mode & 0o7777, uid, gid, mtime, device, xattrs }))
     }
 }
 
-/// A relative path without `.` and `..`; `None` if it leads outside.
-fn clean(raw: &[u8]) -> Option<PathBuf> {
-    let absolute = raw.first() == Some(&b'/');
+/// A relative path without `.` and `..`; `None` if it leads outside (which from the root nothing does).
+fn clean(raw: &[u8], from_root: bool) -> Option<PathBuf> {
+    let absolute = from_root || raw.first() == Some(&b'/');
     let mut path = PathBuf::new();
     for part in raw.split(|&b| b == b'/') {
         match part {

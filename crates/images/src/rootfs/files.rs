@@ -145,7 +145,11 @@ pub fn copy_in(
     if !found(root.stat(&asked.path), container, path)?.is_dir() {
         return Err(ImageError::InvalidArgument("extraction point is not a directory".into()));
     }
-    let options = PlainOptions { no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir, owner: options.owner };
+    let options = PlainOptions {
+        no_overwrite_dir_non_dir: options.no_overwrite_dir_non_dir,
+        owner: options.owner,
+        ..PlainOptions::default()
+    };
     unpack::plain(tar, &root, &asked.path, options, Limits::default())
 }
 

@@ -25,6 +25,7 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_MACVLAN_MODE: u16 = 1;
+const IFLA_VLAN_ID: u16 = 1;
 const IFLA_VXLAN_LEARNING: u16 = 7;
 const IFLA_VXLAN_PORT: u16 = 15;
 const IFLA_VXLAN_COLLECT_METADATA: u16 = 25;
@@ -217,6 +218,23 @@ impl Netlink {
         m.end(data);
         m.end(linkinfo);
         self.ask("add macvlan", name, m)
+    }
+
+    /// Makes a link of its own for one VLAN (802.1Q) of `parent`. One that is there already stays.
+    ///
+    /// # Errors
+    /// When the name is taken by something else, or the kernel refuses.
+    pub fn add_vlan(&self, name: &str, parent: u32, vlan: u16) -> Result<Link> {
+        let mut m = Message::new(RTM_NEWLINK, CREATE_NEW, &info(0, 0, 0));
+        m.text(IFLA_IFNAME, name);
+        m.u32(IFLA_LINK, parent);
+        let linkinfo = m.nest(IFLA_LINKINFO | NESTED);
+        m.text(IFLA_INFO_KIND, "vlan");
+        let data = m.nest(IFLA_INFO_DATA | NESTED);
+        m.attr(IFLA_VLAN_ID, &vlan.to_ne_bytes());
+        m.end(data);
+        m.end(linkinfo);
+        self.add_link(name, "vlan", m)
     }
 
     /// Makes a VXLAN device in external mode: the network and the remote are told per packet.

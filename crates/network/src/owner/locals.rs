@@ -1,6 +1,5 @@
 //! The networks of the machine: made, removed, found.
 use super::{Owner, fresh_id};
-use crate::bridge;
 use crate::error::NetworkError;
 use crate::handle::DefaultBridge;
 use crate::ipam;
@@ -156,19 +155,16 @@ impl Owner {
         }
         check_driver(&spec.driver)?;
         let driver = if spec.driver == macvlan::DRIVER { macvlan::DRIVER } else { BRIDGE };
-        if driver == macvlan::DRIVER {
-            macvlan::check(&self.netlink, &spec.options)?;
-        }
-        let spec = LocalNetworkSpec { driver: driver.into(), ..spec };
+        let apart = driver == macvlan::DRIVER && !macvlan::has_parent(&spec.options);
+        let spec = LocalNetworkSpec { driver: driver.into(), internal: spec.internal || apart, ..spec };
         let n = self.plan_network(spec)?;
         // Known before it is made: a crash in between leaves nothing that nobody owns.
         self.saved.networks.insert(n.id.clone(), n.clone());
         self.save()?;
-        let there = if n.is_bridge() { bridge::ensure(&self.netlink, &n, &self.mark).map(|_| ()) } else { Ok(()) };
-        let made = there.and_then(|()| self.apply_firewall());
+        let made = self.ensure_link(&n).and_then(|()| self.apply_firewall());
         if let Err(e) = made {
             self.saved.networks.remove(&n.id);
-            if n.is_bridge() {
+            if n.makes_link() {
                 let _ = self.netlink.del_link(&n.interface);
             }
             let _ = self.apply_firewall();
@@ -183,7 +179,7 @@ impl Owner {
     fn plan_network(&self, mut spec: LocalNetworkSpec) -> Result<LocalNetwork, NetworkError> {
         let id = fresh_id();
         let interface = match spec.options.get(BRIDGE_NAME) {
-            _ if spec.driver == macvlan::DRIVER => String::new(),
+            _ if spec.driver == macvlan::DRIVER => macvlan::own_parent(&self.netlink, &id, &spec.options)?,
             Some(name) => self.check_interface(name)?,
             None => format!("br-{}", &id[..12]),
         };
@@ -286,7 +282,7 @@ impl Owner {
             );
             return Err(Refusal::forbidden(text).into());
         }
-        if n.is_bridge() {
+        if n.makes_link() {
             self.netlink.del_link(&n.interface)?;
         }
         self.saved.networks.remove(&n.id);

@@ -13,6 +13,7 @@ use crate::error::{NetworkError, chain};
 use crate::firewall;
 use crate::handle::{Config, Shown, VerifyReport};
 use crate::local::{BRIDGE, GWBRIDGE, LocalNetwork};
+use crate::macvlan;
 use crate::overlay::seal::Identity;
 use crate::ports::Ports;
 use crate::relay::Relay;
@@ -84,7 +85,7 @@ impl Owner {
             shown,
         };
         owner.ensure_predefined()?;
-        owner.ensure_bridges();
+        owner.ensure_links();
         owner.restore_swarm();
         owner.restore_sandboxes()?;
         owner.remove_stray_namespaces()?;
@@ -182,7 +183,7 @@ impl Owner {
             return Ok(VerifyReport::default());
         }
         let mut repaired = 0;
-        repaired += self.ensure_bridges();
+        repaired += self.ensure_links();
         repaired += self.replug_all()?;
         for table in self.desired_tables() {
             if !self.nft.is_intact(&table)? {
@@ -207,32 +208,39 @@ impl Owner {
             self.swarm.take().map_or(Ok(()), |swarm| self.close_road(swarm))?;
         }
         let links = self.netlink.links()?;
-        for n in self.saved.networks.values().filter(|n| n.is_bridge() && !n.is_foreign() && !used.contains(&n.id)) {
-            let Some(bridge) = links.iter().find(|l| l.name == n.interface && self.mark.is_own(l)) else { continue };
+        for n in self.saved.networks.values().filter(|n| n.makes_link() && !used.contains(&n.id)) {
+            let Some(link) = links.iter().find(|l| l.name == n.interface && self.mark.is_own(l)) else { continue };
             // Somebody may have put an interface of his own there.
-            if !links.iter().any(|l| l.master == Some(bridge.index)) {
-                self.netlink.del_link_index(bridge.index)?;
+            if !links.iter().any(|l| l.master == Some(link.index)) {
+                self.netlink.del_link_index(link.index)?;
             }
         }
         Ok(())
     }
 
-    /// Makes every bridge be as saved. How many were not there. One that cannot be made is told, not fatal: the others
-    /// must work.
-    fn ensure_bridges(&mut self) -> u64 {
+    /// Makes the link of every network be as saved. How many were not there. One that cannot be made is told, not fatal:
+    /// the others must work.
+    fn ensure_links(&mut self) -> u64 {
         let mut made = 0;
-        for n in self.saved.networks.values().filter(|n| n.is_bridge()) {
+        for n in self.saved.networks.values().filter(|n| !n.interface.is_empty()) {
             let there = self.netlink.link_by_name(&n.interface).is_ok_and(|l| l.is_some_and(|l| l.up));
-            let complete = there && self.has_gateways(n);
+            let complete = there && (n.is_macvlan() || self.has_gateways(n));
             if complete && !n.is_foreign() {
                 continue;
             }
             made += u64::from(!complete);
-            if let Err(e) = bridge::ensure(&self.netlink, n, &self.mark) {
-                tracing::error!(network = n.spec.name, error = chain(&e), "a bridge network cannot be made");
+            if let Err(e) = self.ensure_link(n) {
+                tracing::error!(network = n.spec.name, error = chain(&e), "the link of a network cannot be made");
             }
         }
         made
+    }
+
+    fn ensure_link(&self, n: &LocalNetwork) -> Result<(), NetworkError> {
+        match n.is_macvlan() {
+            true => macvlan::ensure(&self.netlink, n, &self.mark),
+            false => bridge::ensure(&self.netlink, n, &self.mark).map(drop),
+        }
     }
 
     fn has_gateways(&self, n: &LocalNetwork) -> bool {

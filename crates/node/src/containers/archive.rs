@@ -73,16 +73,24 @@ impl Containers {
         self.inner.base.images.copy_in(&c.id, path, tar, options).await.map_err(refuse_path(id, path))
     }
 
-    /// Where a path that may lie in a volume or bind is on this machine: a tree, the path in it, and whether it may be
-    /// written. A running container is seen as it sees itself; of a stopped one, a path below a mount is looked up in
-    /// the mount's source. `None`: in the root file system.
+    /// Where a path that may lie in a volume or bind, or hold one, is on this machine: a tree, the path in it, and whether
+    /// it may be written. A running container is seen as it sees itself; of a stopped one, a path below a mount is looked
+    /// up in the mount's source. `None`: in the root file system.
     fn mounted(c: &super::Container, path: &str) -> Option<(PathBuf, String, bool)> {
         let target = mounts::clean(path);
         let r = c.record.read();
         let below = |m: &&super::record::MountRecord| {
             target == m.point.destination || target.starts_with(&format!("{}/", m.point.destination))
         };
-        let mount = r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len())?;
+        let Some(mount) = r.mounts.iter().filter(below).max_by_key(|m| m.point.destination.len()) else {
+            // The root holds what the engine mounts, too, which is nobody's file.
+            let inside = format!("{target}/");
+            let holds = target != "/" && r.mounts.iter().any(|m| !m.hidden && m.point.destination.starts_with(&inside));
+            let seen = holds && r.state.status.is_up();
+            return seen.then(|| {
+                (PathBuf::from(format!("/proc/{}/root", r.state.pid)), target, !r.host_config.readonly_rootfs)
+            });
+        };
         if r.state.status.is_up() {
             return Some((PathBuf::from(format!("/proc/{}/root", r.state.pid)), target, mount.point.rw));
         }

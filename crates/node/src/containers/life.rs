@@ -9,6 +9,9 @@ use wire::engine::container::{ContainerUpdateBody, ContainerWait};
 /// Docker's time before a stopped container is killed.
 const STOP_TIMEOUT_SECS: i64 = 10;
 
+/// How often a process that was told to stop before it could hear is looked at.
+const HANDLER_POLL: Duration = Duration::from_millis(20);
+
 /// What a wait waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Until {
@@ -187,11 +190,24 @@ impl Containers {
         }
         let mut ended = c.status.subscribe();
         let over = |s: &Option<(Status, u64)>| s.is_none_or(|(s, _)| !s.is_up());
+        let pid = u32::try_from(c.record.read().state.pid).unwrap_or_default();
         self.send(c, signal).await?;
+        let early = kernel::process::drops_signal(pid, signal);
         if status == Status::Paused {
             let _ = self.inner.base.runtime.unpause(&c.id).await;
         }
-        let wait = ended.wait_for(over);
+        let wait = async {
+            // A process that is still coming up has no handler yet, and the kernel has dropped the signal.
+            while early && kernel::process::drops_signal(pid, signal) {
+                if let Ok(ended) = tokio::time::timeout(HANDLER_POLL, ended.wait_for(over)).await {
+                    return ended.map(drop);
+                }
+            }
+            if early && self.inner.base.runtime.signal(&c.id, signal).await.is_ok() {
+                tracing::debug!(container = %c.id, signal, "told again, now that it listens");
+            }
+            ended.wait_for(over).await.map(drop)
+        };
         let in_time = if timeout < 0 {
             wait.await.is_ok()
         } else {

@@ -116,6 +116,13 @@ impl Containers {
         links.filter_map(|(id, alias)| Some((self.find(id).ok()?, alias.to_owned()))).collect()
     }
 
+    /// The container that `holder/alias` means.
+    pub(super) fn linked_as(&self, name: &str) -> Option<Arc<Container>> {
+        let (holder, alias) = name.rsplit_once('/')?;
+        let holder = self.find(holder).ok()?.record.read().clone();
+        self.linked(&holder).into_iter().find(|(_, a)| a == alias).map(|(other, _)| other)
+    }
+
     /// Links as inspection shows them: `/db:/web/alias`.
     pub(super) fn shown_links(&self, holder: &Record) -> Option<Vec<String>> {
         if holder.host_config.network_mode != DEFAULT_NETWORK {

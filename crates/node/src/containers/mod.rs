@@ -115,6 +115,8 @@ pub trait OverlayAttacher: Send + Sync + 'static {
     ) -> Result<Option<OverlayWish>, Refusal>;
     /// Gives it back.
     async fn detach(&self, network_id: &str, container_id: &str);
+    /// The name of a swarm network given by id or name, as far as this node knows: a manager knows all of them.
+    fn name_of(&self, network: &str) -> Option<String>;
 }
 
 impl Containers {
@@ -251,7 +253,11 @@ impl Containers {
             (Some(_), Some(_)) if !id.is_empty() => {
                 Err(Refusal::invalid(format!("multiple IDs found with provided prefix: {id}")))
             }
-            _ => Err(Refusal::not_found(format!("No such container: {id}"))),
+            _ => {
+                drop(matches);
+                drop(table);
+                self.linked_as(name).ok_or_else(|| Refusal::not_found(format!("No such container: {id}")))
+            }
         }
     }
 

@@ -285,14 +285,7 @@ impl Containers {
         }
         let networks = &self.inner.base.networks;
         let local = networks.local(network);
-        let mut name = match &local {
-            Ok(n) => n.spec.name.clone(),
-            Err(_) => {
-                let directory = networks.directory();
-                let known = directory.networks.iter().find(|(id, n)| id.as_str() == network || n.attrs.name == network);
-                known.map_or_else(|| network.to_owned(), |(_, n)| n.attrs.name.clone())
-            }
-        };
+        let mut name = self.network_name(network);
         if name == "host" {
             return Err(Refusal::forbidden(
                 "container cannot be disconnected from host network or connected to host network",
@@ -353,16 +346,13 @@ impl Containers {
             .find(|(name, e)| *name == network || (!network.is_empty() && e.network_id == network));
         let found = match found {
             Some((name, e)) => Some((name.clone(), e.clone())),
-            None => self
-                .inner
-                .base
-                .networks
-                .local(network)
-                .ok()
-                .and_then(|n| record.networks.get(&n.spec.name).map(|e| (n.spec.name.clone(), e.clone()))),
+            None => {
+                let name = self.network_name(network);
+                record.networks.get(&name).map(|e| (name, e.clone()))
+            }
         };
         let Some((name, settings)) = found else {
-            let network = self.inner.base.networks.local(network).map_or(network.to_owned(), |n| n.spec.name.clone());
+            let network = self.network_name(network);
             return Err(Refusal::internal(format!("container {} is not connected to network {network}", c.id)));
         };
         if name == "host" {
@@ -385,6 +375,15 @@ impl Containers {
         self.save(&c);
         self.tell_network("disconnect", &name, &c);
         Ok(())
+    }
+
+    /// What a network is called that may be given by its id, and may be the swarm's.
+    fn network_name(&self, network: &str) -> String {
+        let attacher = || self.inner.attacher.read().clone();
+        match self.inner.base.networks.local(network) {
+            Ok(n) => n.spec.name.clone(),
+            Err(_) => attacher().and_then(|a| a.name_of(network)).unwrap_or_else(|| network.to_owned()),
+        }
     }
 
     pub(super) fn tell_network(&self, action: &str, name: &str, c: &Container) {

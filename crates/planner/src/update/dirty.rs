@@ -3,7 +3,7 @@
 use crate::allocate::services::publishes_in_mesh;
 use crate::draft::Draft;
 use crate::enforce;
-use model::{EndpointSpec, NetworkId, NetworkTarget, Node, PortConfig, PublishMode, Service, Tables, Task, TaskSpec};
+use model::{EndpointSpec, NetworkId, NetworkTarget, Node, PortConfig, PublishMode, Service, ServiceSpec, Tables, Task, TaskSpec};
 
 pub(crate) fn is_current(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
     let node = task.node.as_ref().and_then(|n| draft.node(n));
@@ -15,6 +15,18 @@ pub(crate) fn is_current(draft: &Draft<'_>, service: &Service, task: &Task) -> b
 pub fn is_up_to_date(tables: &Tables, service: &Service, task: &Task) -> bool {
     let node = task.node.as_ref().and_then(|n| tables.node(n));
     matches(service, task, node.map(|n| &**n), tables.ingress().map(|n| &n.id))
+}
+
+/// Whether the last change of a service asked for successors of the tasks that it had. Tells a task that was made from
+/// the change itself, because the one before it was never planned.
+pub(crate) fn asked_for_successors(service: &Service) -> bool {
+    let now = &service.spec;
+    service.previous_spec.as_ref().is_some_and(|before| {
+        let ports = |spec: &ServiceSpec| spec.endpoint.clone().unwrap_or_default();
+        !(same_container(&before.task, &now.task)
+            && same_networks(&before.task, &now.task)
+            && host_ports(&ports(before)) == host_ports(&ports(now)))
+    })
 }
 
 fn matches(service: &Service, task: &Task, node: Option<&Node>, ingress: Option<&NetworkId>) -> bool {

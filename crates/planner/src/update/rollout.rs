@@ -1,5 +1,5 @@
 //! One step of an update: judge the slots, then pause, roll back, complete, or take the next stale slots.
-use super::dirty::is_current;
+use super::dirty::{asked_for_successors, is_current};
 use crate::draft::Draft;
 use crate::memory::PlannerMemory;
 use crate::orchestrate::make_task;
@@ -27,10 +27,12 @@ enum Progress {
 
 pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &Service) {
     let state = service.update.as_ref().map(|u| u.state);
+    let under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
+    let made_from_this = memory.roster(&service.id).is_made_from(service.spec_version);
+    // Changed before the first plan saw it: there are no old tasks, but who asked for the update waits to hear of it.
+    let unseen = made_from_this && state.is_none() && asked_for_successors(service);
     // The common case: every task was made from this very spec and no update is under way.
-    if !matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted))
-        && memory.roster(&service.id).is_made_from(service.spec_version)
-    {
+    if made_from_this && !under_way && !unseen {
         return;
     }
     let slots: Vec<(SlotKey, Slot)> = slots(draft, service).into_iter().collect();
@@ -40,11 +42,14 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
     if matches!(state, Some(UpdateState::Paused | UpdateState::RollbackPaused)) {
         return;
     }
-    let under_way = matches!(state, Some(UpdateState::Updating | UpdateState::RollbackStarted));
     let rolling_back = state == Some(UpdateState::RollbackStarted);
     let config = if rolling_back { &service.spec.rollback } else { &service.spec.update };
     let config = config.clone().unwrap_or_default();
-    let began = service.update.as_ref().filter(|_| under_way).map_or(draft.now, |u| u.started_at);
+    let began = match &service.update {
+        Some(update) if under_way => update.started_at,
+        _ if unseen => slots.iter().flat_map(|(_, s)| s.all()).map(|t| t.meta.created_at).min().unwrap_or(draft.now),
+        _ => draft.now,
+    };
     let round = Round { service, config: &config, began };
 
     let mut stale = Vec::new();
@@ -63,7 +68,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
         stuck.extend(round.overdue(draft, memory, slot));
     }
     if !under_way {
-        if stale.is_empty() {
+        if stale.is_empty() && !(unseen && !slots.is_empty()) {
             return;
         }
         set_status(draft, service, UpdateState::Updating, "update in progress", began, false);

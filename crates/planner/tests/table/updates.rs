@@ -43,6 +43,24 @@ fn fail_image(swarm: &mut Swarm, bad: &str, secs: u64) {
 }
 
 #[test]
+fn an_update_before_the_first_plan_completes_too() {
+    let mut swarm = Swarm::new(3);
+    let service = swarm.service(web("web", 2));
+    swarm.update_service(&service, |s| image(s, "web:2"));
+    swarm.settle();
+    assert_eq!(images(&swarm, &service), ["web:2", "web:2"]);
+    assert_eq!(status(&swarm, &service), (UpdateState::Updating, "update in progress".into()));
+    swarm.obey();
+    swarm.pass_secs(6);
+    swarm.settle();
+    assert_eq!(status(&swarm, &service).0, UpdateState::Completed);
+    // A change that needs no successors is no update to wait for.
+    swarm.update_service(&service, |s| s.mode = ServiceMode::Replicated { replicas: 3 });
+    swarm.obey();
+    assert!(swarm.get(&service).update.is_none());
+}
+
+#[test]
 fn stop_first_goes_slot_by_slot_and_completes_after_the_monitor() {
     let (mut swarm, service) = running(3, config(1, UpdateOrder::StopFirst, FailureAction::Pause));
     let vips = swarm.get(&service).vips.clone();

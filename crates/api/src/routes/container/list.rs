@@ -166,6 +166,15 @@ pub(super) async fn inspect(State(app): Here, Path(id): Path<String>, p: Params)
     json(&app.containers.inspect(&id, p.flag("size")).await?)
 }
 
+/// By the name that a link on the default bridge gives: `/web/db`.
+pub(super) async fn inspect_linked(
+    State(app): Here,
+    Path((holder, alias)): Path<(String, String)>,
+    p: Params,
+) -> Reply {
+    json(&app.containers.inspect(&format!("{holder}/{alias}"), p.flag("size")).await?)
+}
+
 pub(super) async fn top(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
     let args = p.get("ps_args").filter(|a| !a.is_empty()).unwrap_or("-ef");
     json(&app.containers.top(&id, args).await?)

@@ -39,5 +39,6 @@ pub fn router() -> Router<App> {
         .route("/containers/{id}/checkpoints/{checkpoint}", any(lifecycle::checkpoint))
         // A legacy link below a container's name (`/web/db`).
         .route("/containers/{id}/{link}", delete(lifecycle::remove_link))
+        .route("/containers/{id}/{link}/json", get(list::inspect_linked))
         .route("/commit", post(lifecycle::commit))
 }

@@ -130,6 +130,15 @@ impl OverlayAttacher for Attacher {
         Ok(wish)
     }
 
+    fn name_of(&self, network: &str) -> Option<String> {
+        let engine = self.engine.upgrade()?;
+        let directory = engine.networks.directory();
+        let carried = directory.networks.iter().find(|(id, n)| id.as_str() == network || n.attrs.name == network);
+        let carried = carried.map(|(_, n)| n.attrs.name.clone());
+        let listed = || Some(engine.membership.manager().ok()?.control().find_network(network).ok()?.spec.name.clone());
+        carried.or_else(listed)
+    }
+
     async fn detach(&self, network_id: &str, container_id: &str) {
         let Some(engine) = self.engine.upgrade() else { return };
         let key = (network_id.to_owned(), container_id.to_owned());
