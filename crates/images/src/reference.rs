@@ -98,17 +98,24 @@ impl Reference {
         Ok(Self { domain, path: path.to_owned(), tag, digest })
     }
 
-    /// `repo` and `tag` as the Engine API gives them apart; the tag may be a digest.
-    pub fn from_parts(repo: &str, tag: &str) -> Result<Self, ReferenceError> {
-        let base = Self::parse(repo)?;
-        if tag.is_empty() {
-            return Ok(base);
+    /// A reference and a tag as the Engine API gives them apart. The reference may have a tag itself, which then counts
+    /// only if no other is given; the tag may be a digest.
+    pub fn from_parts(reference: &str, tag: &str) -> Result<Self, ReferenceError> {
+        let base = Self::parse(reference)?;
+        match tag {
+            "" => Ok(base),
+            digest if check_digest(digest).is_ok() => Ok(base.with_digest(digest)),
+            tag => base.with_tag(tag),
         }
-        if tag.contains(':') {
-            check_digest(tag)?;
-            return Ok(Self { tag: None, digest: Some(tag.to_owned()), ..base });
+    }
+
+    /// As [`Self::from_parts`], for the name that an image is given: `latest` if no tag is said, and never a digest.
+    pub fn name_from_parts(reference: &str, tag: &str) -> Result<Self, ReferenceError> {
+        let base = Self::parse(reference)?;
+        if base.digest.is_some() {
+            return Err(ReferenceError::TagWithDigest);
         }
-        base.with_tag(tag)
+        if tag.is_empty() { Ok(base.or_latest()) } else { base.with_tag(tag) }
     }
 
     /// The same repository under another tag.
@@ -324,7 +331,24 @@ mod tests {
         let both = Reference::parse(&format!("a:t@{D}")).unwrap();
         assert_eq!((both.tag(), both.digest()), (Some("t"), Some(D)));
         assert_eq!(Reference::parse("a").unwrap().or_latest().familiar(), "a:latest");
-        assert_eq!(Reference::from_parts("a", D).unwrap().familiar(), format!("a@{D}"));
+        let by_digest = format!("a@{D}");
+        for (reference, tag, asked, named) in [
+            ("a", "", Ok("a"), Ok("a:latest")),
+            ("a", "1", Ok("a:1"), Ok("a:1")),
+            ("a:1", "", Ok("a:1"), Ok("a:1")),
+            ("a:1", "2", Ok("a:2"), Ok("a:2")),
+            ("a:1", D, Ok(by_digest.as_str()), Err(ReferenceError::Tag)),
+            (&by_digest, "", Ok(by_digest.as_str()), Err(ReferenceError::TagWithDigest)),
+            ("a", "b:c", Err(ReferenceError::Tag), Err(ReferenceError::Tag)),
+        ] {
+            let shown = |r: Result<Reference, ReferenceError>| r.map(|r| r.familiar());
+            assert_eq!(shown(Reference::from_parts(reference, tag)), asked.map(str::to_owned), "{reference} {tag}");
+            assert_eq!(
+                shown(Reference::name_from_parts(reference, tag)),
+                named.map(str::to_owned),
+                "{reference} {tag}"
+            );
+        }
         assert_eq!(AnyReference::parse(&D[7..]).unwrap(), AnyReference::Id(D.into()));
     }
 

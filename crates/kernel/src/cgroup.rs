@@ -1,7 +1,9 @@
 //! Control groups, version 1 (with or without a version 2 tree beside it) and version 2.
+mod abilities;
 mod devices;
 mod limits;
 
+pub use abilities::Abilities;
 pub use limits::{DeviceRule, Limits, Rate};
 
 use std::collections::BTreeMap;

@@ -273,6 +273,23 @@ pub fn unescape(text: &str) -> PathBuf {
     out.into()
 }
 
+/// What kind of file system a directory is on, as Docker calls it.
+pub fn filesystem_name(dir: &Path) -> &'static str {
+    // include/uapi/linux/magic.h; zfs has its own.
+    const NAMES: [(i64, &str); 8] = [
+        (0xef53, "extfs"),
+        (0x5846_5342, "xfs"),
+        (0x9123_683e, "btrfs"),
+        (0x0102_1994, "tmpfs"),
+        (0x794c_7630, "overlayfs"),
+        (0xf2f5_2010, "f2fs"),
+        (0x6969, "nfs"),
+        (0x2fc1_2fc1, "zfs"),
+    ];
+    let magic = nix::sys::statfs::statfs(dir).map(|s| s.filesystem_type().0 as i64);
+    NAMES.iter().find(|(m, _)| magic == Ok(*m)).map_or("<unknown>", |(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -287,7 +287,11 @@ pub fn drops_signal(pid: u32, signal: i32) -> bool {
         let mask = status_field(&status, key).and_then(|hex| u64::from_str_radix(hex, 16).ok());
         mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
     };
-    first && (1..=64).contains(&signal) && !matches!(signal, libc::SIGKILL | libc::SIGSTOP) && !has("SigCgt") && !has("SigBlk")
+    first
+        && (1..=64).contains(&signal)
+        && !matches!(signal, libc::SIGKILL | libc::SIGSTOP)
+        && !has("SigCgt")
+        && !has("SigBlk")
 }
 
 /// This process's capability sets.

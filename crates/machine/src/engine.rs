@@ -25,10 +25,10 @@ pub struct Engine {
 impl Engine {
     /// `program daemon …`, with everything in its usual place.
     pub fn shoal(program: &Path) -> Self {
-        let words = ["daemon", "-H", "unix:///var/run/docker.sock", "--data-root", crate::interior::DATA_ROOT];
+        let words = ["daemon", "-H", "unix:///var/run/docker.sock", "--config-file", crate::interior::CONFIG_FILE];
         let mut argv = vec![program.as_os_str().to_owned()];
         argv.extend(words.iter().map(OsString::from));
-        argv.extend(["--exec-root".into(), "/run/shoal".into()]);
+        argv.extend(["--data-root", crate::interior::DATA_ROOT, "--exec-root", "/run/shoal"].map(OsString::from));
         Self { argv, socket: Some("docker.sock".into()) }
     }
 

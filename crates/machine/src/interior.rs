@@ -19,6 +19,8 @@ pub struct Interior {
 
 /// The directory that the machine's disk is mounted on.
 pub const DATA_ROOT: &str = "/var/lib/shoal";
+/// The daemon's settings on a machine: its own, for the host's file in `/etc/docker` is meant for the host's daemon.
+pub const CONFIG_FILE: &str = "/run/daemon.json";
 
 /// Builds it. Runs inside the fresh namespaces, where every mount is private already.
 ///
@@ -34,6 +36,7 @@ pub fn furnish(interior: &Interior) -> io::Result<()> {
     if var_run.is_dir() && !var_run.is_symlink() {
         bind(Path::new("/run"), var_run)?;
     }
+    std::fs::write(CONFIG_FILE, "{}\n")?;
     own_sys()?;
     if let Some(disk) = &interior.disk {
         bind(disk, Path::new(DATA_ROOT))?;

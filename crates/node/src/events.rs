@@ -44,6 +44,11 @@ impl Events {
         self.inner.told.load(Ordering::Relaxed)
     }
 
+    /// How many listen now.
+    pub fn listeners(&self) -> usize {
+        self.inner.live.receiver_count()
+    }
+
     /// Tells an event of this node.
     pub fn tell(&self, typ: &str, action: &str, id: &str, attributes: Map) {
         self.tell_scoped(typ, action, id, attributes, "local");

@@ -123,6 +123,8 @@ pub enum NamespaceMode {
 pub struct MountPoint {
     /// Host path of a bind mount; ignored by tmpfs.
     pub source: PathBuf,
+    /// Path below `source` that is meant; no link leads out of `source`. Empty: `source` itself.
+    pub subpath: PathBuf,
     /// Path in the container.
     pub target: PathBuf,
     /// Bind or tmpfs.

@@ -80,6 +80,9 @@ pub(crate) struct PlannedMount {
     /// `bind` or a file system type.
     pub(crate) kind: String,
     pub(crate) source: PathBuf,
+    /// Path below the source, if not the source itself is meant.
+    #[serde(default)]
+    pub(crate) subpath: PathBuf,
     pub(crate) options: Vec<String>,
 }
 
@@ -207,6 +210,7 @@ fn bind(source: PathBuf, target: &str, options: &[&str]) -> PlannedMount {
         target: PathBuf::from(target),
         kind: "bind".to_owned(),
         source,
+        subpath: PathBuf::new(),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
     }
 }
@@ -229,6 +233,7 @@ fn user_mount(mount: &MountPoint) -> PlannedMount {
         target: mount.target.clone(),
         kind: if mount.kind == MountKind::Tmpfs { "tmpfs" } else { "bind" }.to_owned(),
         source: if mount.kind == MountKind::Tmpfs { "tmpfs".into() } else { mount.source.clone() },
+        subpath: mount.subpath.clone(),
         options,
     }
 }

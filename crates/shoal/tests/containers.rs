@@ -6,6 +6,7 @@ use lab::{IMAGE, TestLab};
 use std::time::Duration;
 
 const HOST: &str = "vm-cont";
+const HOST_ALONE: &str = "vm-cont-alone";
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
@@ -56,6 +57,65 @@ fn containers_share_memory_and_outlive_their_clients() {
     let aliases = on("docker inspect seen --format '{{json .NetworkSettings.Networks.near.Aliases}}'");
     assert!(aliases.contains("other"), "the wish of one that does not run is changed: {aliases}");
     on("docker rm seen && docker network rm near far");
+    // The CLI asks by the id; a container is on a network once.
+    on("docker network create -d overlay --attachable wide");
+    create("--network wide");
+    on("docker network connect --alias other wide seen && docker start seen");
+    assert_eq!(on("docker inspect seen --format '{{len .NetworkSettings.Networks}}'"), "1");
+    on("docker rm -f seen");
+    create("--network wide");
+    on("docker network disconnect wide seen");
+    assert_eq!(on("docker inspect seen --format '{{len .NetworkSettings.Networks}}'"), "0");
+    on("docker rm seen && docker network rm wide");
+
+    // A link's name is a name of the container.
+    on(&format!("docker run -d --name db {IMAGE} sleep 1000"));
+    create("--link db:store");
+    let name = on("curl -sf --unix-socket /var/run/docker.sock http://d/v1.51/containers/seen/store/json");
+    assert!(name.contains("\"Name\":\"/db\""), "{name}");
+    on("docker rm -f seen db");
+
+    // A stop that comes before the process listens is heard as soon as it does.
+    let late = "sleep 1; trap \"exit 7\" TERM; while :; do sleep 0.1; done";
+    on(&format!("docker run -d --name late {IMAGE} sh -c '{late}'"));
+    on("docker stop -t 60 late");
+    assert_eq!(on("docker inspect late --format '{{.State.ExitCode}}'"), "7");
+    on("docker rm late");
+
+    // A creation that fails takes nothing along that was there before, and leaves nothing that it made.
+    let volumes = || on("docker volume ls -q | sort | tr '\\n' ' '");
+    on("docker volume create data");
+    on(&format!(
+        "docker run --rm -v data:/data {IMAGE} sh -c 'echo kept > /data/file; ln -s / /data/out; mkdir /data/in'"
+    ));
+    let before = volumes();
+    let missing = "--mount type=bind,src=/missing,dst=/x";
+    lab.refused(HOST, &format!("docker run --rm -v data:/data -v /anon {missing} {IMAGE} true"), "does not exist");
+    let read = |mount: &str| on(&format!("docker run --rm --mount {mount} {IMAGE} ls /v"));
+    assert_eq!(on(&format!("docker run --rm -v data:/data {IMAGE} cat /data/file")), "kept");
+    assert_eq!(volumes(), before);
+
+    // Part of a volume is part of the volume, whatever its links say.
+    let part = |path: &str| format!("type=volume,src=data,dst=/v,volume-subpath={path}");
+    assert_eq!(read(&part("in")), "");
+    lab.refused(HOST, &format!("docker run --rm --mount {} {IMAGE} true", part("out/run")), "cannot access path");
+    lab.refused(HOST, &format!("docker run --rm --mount {} {IMAGE} true", part("../x")), "relative path within");
+    on(&format!("docker create --name part --mount {} {IMAGE} ls /v", part("in")));
+    on(&format!(
+        "docker run --rm -v data:/data {IMAGE} sh -c 'rmdir /data/in && mkdir /data/run && ln -s /run /data/in'"
+    ));
+    on(&format!("docker run --rm -v data:/data {IMAGE} sh -c 'echo own > /data/run/own'"));
+    assert_eq!(on("docker start -a part"), "own", "the link is followed in the volume, not on the machine");
+    on("docker rm part && docker volume rm data");
+
+    // What is copied out of a running container holds what is mounted there.
+    on(&format!("docker run -d --name mounts -v /etc/inner {IMAGE} sh -c 'echo deep > /etc/inner/file; sleep 1000'"));
+    lab.until("the copy has the file", SOON, || {
+        let found = on("docker cp mounts:/etc - | tar t | grep inner/file || true");
+        if found == "etc/inner/file" { Ok(()) } else { Err(found) }
+    });
+    assert_eq!(on("docker cp mounts:/ - | tar tP | head -1"), "/");
+    on("docker rm -fv mounts");
 
     lab.refused(HOST, &format!("docker create -e =x {IMAGE} true"), "invalid environment variable: =x");
     lab.refused(HOST, &format!("docker create --volumes-from nobody {IMAGE} true"), "No such container: nobody");
@@ -79,5 +139,39 @@ fn containers_share_memory_and_outlive_their_clients() {
     assert!(name.contains('_'), "{name}");
     on(&format!("docker service rm {name}"));
     on("docker rm -f guest private few");
+    lab.end();
+}
+
+#[test]
+fn without_live_restore_containers_end_with_the_daemon() {
+    let lab = TestLab::new(&[HOST_ALONE]);
+    let on = |line: &str| lab.on(HOST_ALONE, line);
+    let state =
+        |name: &str| on(&format!("docker inspect {name} --format '{{{{.State.Status}}}} {{{{.State.ExitCode}}}}'"));
+    assert_eq!(on("docker info --format '{{.LiveRestoreEnabled}}'"), "true");
+    on("echo '{\"live-restore\": false}' > /run/daemon.json");
+    lab.signal_daemon(HOST_ALONE, nix::libc::SIGHUP);
+    lab.until("the setting is read again", SOON, || {
+        match on("docker info --format '{{.LiveRestoreEnabled}}'").as_str() {
+            "false" => Ok(()),
+            other => Err(other.to_owned()),
+        }
+    });
+    let heeds = "trap \"exit 3\" TERM; while :; do sleep 0.1; done";
+    for (name, options) in [("plain", ""), ("always", "--restart always"), ("passing", "--rm")] {
+        on(&format!("docker run -d --name {name} {options} {IMAGE} sh -c '{heeds}'"));
+    }
+    on(&format!("docker run -d --name deaf --stop-timeout 1 {IMAGE} sleep 1000"));
+    let before = on("docker inspect always --format '{{.State.Pid}}'");
+    lab.stop_daemon(HOST_ALONE);
+    assert!(!std::path::Path::new(&format!("/proc/{before}")).exists(), "it ended with the daemon");
+    lab.lab().start(HOST_ALONE).unwrap();
+    assert_eq!((state("plain"), state("deaf")), ("exited 3".into(), "exited 137".into()));
+    lab.refused(HOST_ALONE, "docker inspect passing", "No such object: passing");
+    lab.until("its policy starts it again", SOON, || match state("always") {
+        s if s.starts_with("running") => Ok(()),
+        s => Err(s),
+    });
+    on("docker rm -f plain always deaf");
     lab.end();
 }

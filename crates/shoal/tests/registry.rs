@@ -83,6 +83,29 @@ fn credentials_reach_the_nodes_that_pull() {
         if said.contains(second) { Ok(()) } else { Err(said) }
     });
     lab.on(MANAGER, "docker service rm with");
+
+    // Every tag, there and back.
+    let third = "127.0.0.1:5000/private/greeter:3";
+    lab.on(MANAGER, &format!("docker tag {second} {third}"));
+    let said = lab.on(MANAGER, &format!("{docker} push -a 127.0.0.1:5000/private/greeter"));
+    assert!(["1: digest", "2: digest", "3: digest"].iter().all(|tag| said.contains(tag)), "{said}");
+    let said = lab.on(WORKER, &format!("{docker} pull -a 127.0.0.1:5000/private/greeter"));
+    assert!(said.contains("Status: Downloaded newer image for 127.0.0.1:5000/private/greeter"), "{said}");
+    lab.on(WORKER, &format!("docker image inspect {image} {second} {third}"));
+
+    // What is here is not spoken of layer by layer. Clients other than the CLI leave the tag where it is.
+    let auth = "$(printf '{\"username\":\"captain\",\"password\":\"swordfish\"}' | base64 -w0)";
+    let post = |path: &str| {
+        let url = format!("--unix-socket /var/run/docker.sock 'http://d/v1.51{path}'");
+        lab.on(WORKER, &format!("curl -s -X POST -H \"X-Registry-Auth: {auth}\" -w '%{{http_code}}' {url}"))
+    };
+    let said = post(&format!("/images/create?fromImage={third}"));
+    assert!(said.contains(&format!("Image is up to date for {third}")) && !said.contains("Already exists"), "{said}");
+    assert!(said.ends_with("200"), "{said}");
+    assert!(post(&format!("/images/{third}/tag?repo=other:tag")).ends_with("201"));
+    lab.on(WORKER, "docker image inspect other:tag");
+    let said = post(&format!("/images/{third}/push"));
+    assert!(said.contains("3: digest") && !said.contains("2: digest"), "{said}");
     drop(registries);
     lab.end();
 }

@@ -88,8 +88,10 @@ pub struct AttachQuery {
 pub struct CommitQuery {
     /// Container, by id or name.
     pub container: String,
-    /// `repo:tag`; empty: no name.
-    pub reference: String,
+    /// Name for the image, perhaps with a tag; empty: none.
+    pub repo: String,
+    /// Tag, before the name's own.
+    pub tag: String,
     /// Comment.
     pub comment: String,
     /// Author.

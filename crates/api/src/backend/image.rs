@@ -16,9 +16,9 @@ pub struct ListImages {
 /// `POST /images/create?fromImage=`.
 #[derive(Clone, Debug, Default)]
 pub struct PullQuery {
-    /// Name without tag, as the client wrote it (`busybox`, `registry:5000/x`).
+    /// Name as the client wrote it (`busybox`, `registry:5000/x:1`).
     pub image: String,
-    /// Tag or digest; empty: all tags are asked for by very old clients, taken as `latest`.
+    /// Tag or digest, before the name's own. Neither here nor there: every tag is asked for.
     pub tag: String,
     /// `os/arch`, or empty.
     pub platform: String,
@@ -31,8 +31,10 @@ pub struct PullQuery {
 pub struct ImportQuery {
     /// `-`: the body; else a URL.
     pub source: String,
-    /// `repo:tag`, or empty.
-    pub reference: String,
+    /// Name for the image, perhaps with a tag; empty: none.
+    pub repo: String,
+    /// Tag, before the name's own.
+    pub tag: String,
     /// Comment.
     pub message: String,
     /// Dockerfile instructions.

@@ -154,17 +154,16 @@ async fn create(State(app): Here, p: Params, request: Request) -> Reply {
     let image = p.text("fromImage");
     if !image.is_empty() {
         let tag = p.text("tag").to_owned();
-        let query = PullQuery { image: image.trim().to_owned(), tag, platform, auth: auth(request.headers()) };
+        // `docker pull -a` may send a name that ends in its colon.
+        let image = image.trim();
+        let image = image.strip_suffix(':').unwrap_or(image).to_owned();
+        let query = PullQuery { image, tag, platform, auth: auth(request.headers()) };
         return progress(app.images.pull(query).await?);
     }
-    let (repo, tag) = (p.text("repo"), p.text("tag"));
     let query = ImportQuery {
         source: p.text("fromSrc").to_owned(),
-        reference: match (repo, tag) {
-            ("", _) => String::new(),
-            (repo, "") => repo.to_owned(),
-            (repo, tag) => format!("{repo}:{tag}"),
-        },
+        repo: p.text("repo").to_owned(),
+        tag: p.text("tag").to_owned(),
         message: p.text("message").to_owned(),
         changes: changes(&p),
         platform,

@@ -263,7 +263,9 @@ impl<'a> Unpacker<'a> {
                 }
                 covers_whiteout = old.is_whiteout();
                 // A hard link to itself would remove its own target.
-                if item.kind.is_hard_link() && clean(&item.link, self.options.names_from_root).is_some_and(|p| self.prefix.join(p) == path) {
+                if item.kind.is_hard_link()
+                    && clean(&item.link, self.options.names_from_root).is_some_and(|p| self.prefix.join(p) == path)
+                {
                     return Ok(());
                 }
                 self.clear(&path, &parent, &name).map_err(at("replace"))?;
@@ -474,7 +476,12 @@ fn number(read: io::Result<u64>, field: &[u8]) -> io::Result<u64> {
 
 impl Item {
     /// `None` for entries that carry nothing (global PAX headers).
-    fn read<R: Read>(entry: &mut Entry<'_, R>, headers: &[u8], padding: usize, from_root: bool) -> Result<Option<Self>, ImageError> {
+    fn read<R: Read>(
+        entry: &mut Entry<'_, R>,
+        headers: &[u8],
+        padding: usize,
+        from_root: bool,
+    ) -> Result<Option<Self>, ImageError> {
         let header = entry.header();
         let mut kind = header.entry_type();
         if kind == EntryType::XGlobalHeader {
@@ -483,8 +490,8 @@ impl Item {
         let bad = |what: &str, e: io::Error| ImageError::malformed(format!("archive/tar: {what}"), e);
         let mut raw_path = entry.path_bytes().into_owned();
         let mut link = entry.link_name_bytes().map(|l| l.into_owned()).unwrap_or_default();
-        let mode = header.mode().map_err(|e| bad("mode", e))?;
         let old = header.as_old();
+        let mode = number(header.mode().map(u64::from), &old.mode).map_err(|e| bad("mode", e))? as u32;
         let mut uid = number(header.uid(), &old.uid).map_err(|e| bad("uid", e))?;
         let mut gid = number(header.gid(), &old.gid).map_err(|e| bad("gid", e))?;
         let mut mtime = (number(header.mtime(), &old.mtime).map_err(|e| bad("mtime", e))? as i64, 0);

@@ -46,7 +46,9 @@ pub(crate) async fn pull(
         async move {
             let registry = registry?;
             registry.authenticate(reference, RegistryOperation::Pull).await?;
-            one(store, &registry, reference, platform, teller).await
+            let (image, moved) = one(store, &registry, reference, platform, teller).await?;
+            say_status(teller, reference, moved).await?;
+            Ok(image)
         }
     })
     .await
@@ -68,23 +70,33 @@ pub(crate) async fn pull_all(
             registry.authenticate(repository, RegistryOperation::Pull).await?;
             let address = registry.address(repository);
             let listed = registry.client.list_tags(&address, &registry.auth, Some(TAGS_MAX), None).await;
-            let mut images = Vec::new();
+            let (mut images, mut any_moved) = (Vec::new(), false);
             for tag in listed.map_err(|e| registry.explain(repository, e))?.tags {
-                images.push(one(store, &registry, &repository.with_tag(&tag)?, platform.clone(), teller).await?);
+                let tagged = repository.with_tag(&tag)?;
+                let (image, moved) = one(store, &registry, &tagged, platform.clone(), teller).await?;
+                images.push(image);
+                any_moved |= moved;
             }
+            say_status(teller, repository, any_moved).await?;
             Ok(images)
         }
     })
     .await
 }
 
+async fn say_status(teller: &Teller, reference: &Reference, moved: bool) -> Result<(), ImageError> {
+    let news = if moved { "Downloaded newer image for" } else { "Image is up to date for" };
+    teller.say(format!("Status: {news} {}", reference.familiar())).await
+}
+
+/// Fetches one image. Tells also whether its name means another image than before.
 async fn one(
     store: &Arc<Store>,
     registry: &Registry,
     reference: &Reference,
     platform: Option<Platform>,
     teller: &Teller,
-) -> Result<Arc<Image>, ImageError> {
+) -> Result<(Arc<Image>, bool), ImageError> {
     let wanted = platform.clone().unwrap_or_else(Platform::host);
     let (body, digest) = registry.manifest(reference).await?;
     let shown = reference.digest().or(reference.tag()).unwrap_or("latest").to_owned();
@@ -103,8 +115,16 @@ async fn one(
             "it is neither an image nor a list of images for platforms",
         ));
     };
-    let raw = registry.document(reference, &config.digest).await?;
-    let parsed = parse_config(&raw)?;
+    // What is here already is not fetched again, and its layers are not spoken of.
+    let here = store.state.read().images.get(&config.digest).map(|i| Arc::clone(&i.view));
+    let (raw, parsed) = match &here {
+        Some(image) => (image.raw_config.to_vec(), Arc::clone(&image.config)),
+        None => {
+            let raw = registry.document(reference, &config.digest).await?;
+            let parsed = Arc::new(parse_config(&raw)?);
+            (raw, parsed)
+        }
+    };
     check_platform(reference, &parsed, platform.as_ref())?;
     if layers.len() != parsed.rootfs.diff_ids.len() {
         return Err(ImageError::malformed("registry manifest", "its layers do not match its configuration"));
@@ -112,9 +132,13 @@ async fn one(
     if let Some(wrong) = layers.iter().find(|l| !digest::is_sha256(&l.digest)) {
         return Err(ImageError::malformed("registry manifest", format!("{:?} is not a sha256 digest", wrong.digest)));
     }
-    let leases = fetch_layers(store, registry, reference, &layers, &parsed.rootfs.diff_ids, teller).await?;
+    let held = |image: Arc<Image>| image.layers.iter().map(|layer| store.lease(layer)).collect::<Option<Vec<_>>>();
+    let leases = match here.and_then(held) {
+        Some(leases) => leases,
+        None => fetch_layers(store, registry, reference, &layers, &parsed.rootfs.diff_ids, teller).await?,
+    };
     let (store_, named, by_digest) = (Arc::clone(store), reference.clone(), reference.with_digest(&digest));
-    let (image, moved) = blocking(move || {
+    let done = blocking(move || {
         let before = store_.state.read().id_of(&named).cloned();
         let id = store_.create_image(&raw, None)?;
         drop(leases);
@@ -127,9 +151,7 @@ async fn one(
     })
     .await?;
     teller.say(format!("Digest: {digest}")).await?;
-    let news = if moved { "Downloaded newer image for" } else { "Image is up to date for" };
-    teller.say(format!("Status: {news} {}", reference.familiar())).await?;
-    Ok(image)
+    Ok(done)
 }
 
 fn check_platform(reference: &Reference, config: &ImageConfig, asked: Option<&Platform>) -> Result<(), ImageError> {

@@ -110,7 +110,8 @@ fn walk(
         if !same_dir {
             found.insert(full.clone(), kind);
         }
-        if kind != ChangeKind::Modified && !path.is_empty() {
+        // A directory is shown with what changed in it.
+        if !same_dir && !path.is_empty() {
             found.entry(path.to_owned()).or_insert(ChangeKind::Modified);
         }
         if stat.is_dir() {

@@ -95,7 +95,8 @@ impl Containers {
             return Some((PathBuf::from(format!("/proc/{}/root", r.state.pid)), target, mount.point.rw));
         }
         let tree = PathBuf::from(&mount.point.source);
-        let rest = format!("/{}", target[mount.point.destination.len()..].trim_start_matches('/'));
+        let rest = target[mount.point.destination.len()..].trim_start_matches('/');
+        let rest = format!("/{}/{rest}", mount.subpath);
         (mount.point.typ != "tmpfs" && tree.is_dir()).then_some((tree, rest, mount.point.rw))
     }
 

@@ -5,7 +5,6 @@ use crate::clock;
 use crate::volumes::VolumeSpec;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use wire::Refusal;
 use wire::engine::container::ContainerCreateBody;
 use wire::engine::mount::MountPoint;
@@ -88,7 +87,7 @@ impl Containers {
         self.check_shared_namespaces(&host_config)?;
 
         let name = self.reserve_name(&name, &id)?;
-        let record = Record {
+        let mut record = Record {
             id: id.clone(),
             name: name.clone(),
             created: now(),
@@ -101,8 +100,9 @@ impl Containers {
             task: managed.task.clone(),
             ..Record::default()
         };
-        match self.build(record, wishes, managed, &image.id).await {
-            Ok(container) => {
+        match self.build(&mut record, wishes, managed, &image.id).await {
+            Ok(()) => {
+                let container = Container::new(record);
                 tracing::debug!(container = %id, name, "created");
                 self.inner.table.write().by_id.insert(id.clone(), container.clone());
                 self.tell(&container, "create", &[]);
@@ -111,9 +111,7 @@ impl Containers {
             Err(e) => {
                 self.inner.table.write().names.remove(&name);
                 let _ = self.inner.base.images.remove_rootfs(&id).await;
-                for volume in self.inner.base.volumes.release(&id) {
-                    let _ = self.inner.base.volumes.remove(&volume, true).await;
-                }
+                self.give_back_volumes(&record, true).await;
                 self.forget_files(&id);
                 let _ = std::fs::remove_dir_all(Record::dir(&self.inner.base.dir, &id));
                 Err(e)
@@ -124,63 +122,62 @@ impl Containers {
     /// Touches the disk.
     async fn build(
         &self,
-        mut record: Record,
+        record: &mut Record,
         wishes: Vec<mounts::Wish>,
         managed: Managed,
         image: &str,
-    ) -> Result<Arc<Container>, Refusal> {
+    ) -> Result<(), Refusal> {
         let base = &self.inner.base;
         let dir = Record::dir(&base.dir, &record.id);
         let io = |e: std::io::Error| Refusal::internal(format!("cannot make {}: {e}", dir.display()));
         std::fs::create_dir_all(dir.join("mounts")).map_err(io)?;
         let rootfs = base.images.rootfs(&record.id, image).await.map_err(refuse_image)?;
-        record.mounts = self.take_from(&record).await?;
+        self.take_from(record).await?;
         for wish in wishes {
             if record.mounts.iter().any(|m| m.point.destination == wish.record.point.destination) {
                 continue;
             }
-            record.mounts.push(self.make_mount(&record.id, wish, &rootfs.merged).await?);
+            self.make_mount(record, wish, &rootfs.merged).await?;
         }
-        self.write_files(&mut record, &managed)?;
+        self.write_files(record, &managed)?;
         super::wiring::keep_overlays(&dir, &managed.overlays).map_err(io)?;
-        record.save(&base.dir).map_err(io)?;
-        Ok(Container::new(record))
+        record.save(&base.dir).map_err(io)
     }
 
-    /// Makes volumes and sources of binds.
-    async fn make_mount(&self, id: &str, wish: mounts::Wish, rootfs: &Path) -> Result<MountRecord, Refusal> {
-        let mut record = wish.record;
-        let point = &mut record.point;
+    /// Adds a mount to the record, and makes volumes and sources of binds. On an error the record names what was made.
+    async fn make_mount(&self, record: &mut Record, wish: mounts::Wish, rootfs: &Path) -> Result<(), Refusal> {
+        let mounts::Wish { record: mut mount, volume_labels, volume_options, create_source } = wish;
+        let point = &mut mount.point;
         match point.typ.as_str() {
             "volume" => {
                 let create = VolumeSpec {
                     name: point.name.clone(),
                     driver: point.driver.clone(),
-                    options: wish.volume_options,
-                    labels: wish.volume_labels,
+                    options: volume_options,
+                    labels: volume_labels,
                 };
                 let volumes = &self.inner.base.volumes;
                 let volume = volumes.create(create).await?;
-                volumes.hold(&volume.name, id)?;
+                volumes.hold(&volume.name, &record.id)?;
                 point.name = volume.name.clone();
-                let source = volumes.mount(&volume.name, id).await?;
-                if !record.no_copy && point.rw {
-                    volumes.copy_up(&volume.name, rootfs, &point.destination).await?;
+                point.source = volume.mountpoint.display().to_string();
+                record.mounts.push(mount.clone());
+                let root = volumes.mount(&volume.name, &record.id).await?;
+                if !mount.no_copy && mount.point.rw {
+                    volumes.copy_up(&volume.name, rootfs, &mount.point.destination).await?;
                 }
-                let below = mounts::clean(&wish.subpath);
-                let source = if below == "/" { source } else { source.join(&below[1..]) };
-                if !source.exists() {
-                    return Err(Refusal::invalid(format!(
-                        "cannot access path {}: no such file or directory",
-                        source.display()
-                    )));
+                if mount.subpath.is_empty() {
+                    return Ok(());
                 }
-                point.source = source.display().to_string();
+                let found = kernel::mount::RootDir::open_at(&root).and_then(|root| root.locate(&mount.subpath));
+                return found.map(drop).map_err(|e| {
+                    Refusal::invalid(format!("cannot access path {}: {e}", root.join(&mount.subpath).display()))
+                });
             }
             "bind" => {
                 let source = Path::new(&point.source);
                 if !source.exists() {
-                    if record.strict && !wish.create_source {
+                    if mount.strict && !create_source {
                         return Err(Refusal::invalid(format!(
                             "invalid mount config for type \"bind\": bind source path does not exist: {}",
                             point.source
@@ -193,13 +190,28 @@ impl Containers {
             }
             _ => {}
         }
-        Ok(record)
+        record.mounts.push(mount);
+        Ok(())
     }
 
-    /// `VolumesFrom`: the mounts of other containers.
-    async fn take_from(&self, record: &Record) -> Result<Vec<MountRecord>, Refusal> {
-        let mut taken: Vec<MountRecord> = Vec::new();
-        for from in record.host_config.volumes_from.iter().flatten() {
+    /// A container is no more, or never came to be. With `anonymous`, its unnamed volumes that nobody else uses go.
+    pub(super) async fn give_back_volumes(&self, record: &Record, anonymous: bool) {
+        let volumes = &self.inner.base.volumes;
+        for mount in record.mounts.iter().filter(|m| m.point.typ == "volume") {
+            if let Err(e) = volumes.unmount(&mount.point.name, &record.id).await {
+                tracing::warn!(container = %record.id, volume = mount.point.name, error = %e, "a volume cannot be unmounted");
+            }
+        }
+        let released = volumes.release(&record.id);
+        for mount in record.mounts.iter().filter(|m| anonymous && m.anonymous && released.contains(&m.point.name)) {
+            // Another container may have taken it over with volumes-from.
+            let _ = volumes.remove(&mount.point.name, false).await;
+        }
+    }
+
+    /// `VolumesFrom`: adds the mounts of other containers to the record.
+    async fn take_from(&self, record: &mut Record) -> Result<(), Refusal> {
+        for from in record.host_config.volumes_from.clone().iter().flatten() {
             let (other, mode) = from.split_once(':').unwrap_or((from, "rw"));
             if !matches!(mode, "rw" | "ro" | "z" | "Z") {
                 return Err(Refusal::invalid(format!("invalid mode for volumes-from: {mode}")));
@@ -213,11 +225,11 @@ impl Containers {
                 }
                 mount.point.rw &= mode != "ro";
                 mount.anonymous = false;
-                taken.retain(|m| m.point.destination != mount.point.destination);
-                taken.push(mount);
+                record.mounts.retain(|m| m.point.destination != mount.point.destination);
+                record.mounts.push(mount);
             }
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Puts secrets and configs on a tmpfs of the container and mounts them.

@@ -137,6 +137,7 @@ fn name_files(r: &Record, dir: &Path) -> Vec<MountPoint> {
 fn mount_point(m: &super::record::MountRecord) -> MountPoint {
     MountPoint {
         source: m.point.source.clone().into(),
+        subpath: m.subpath.clone().into(),
         target: m.point.destination.clone().into(),
         kind: if m.point.typ == "tmpfs" { MountKind::Tmpfs } else { MountKind::Bind },
         read_only: !m.point.rw,

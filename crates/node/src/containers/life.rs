@@ -2,7 +2,9 @@
 use super::record::Status;
 use super::{Container, Containers, launch, now, refuse, refuse_image, signals};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use wire::Refusal;
 use wire::engine::container::{ContainerUpdateBody, ContainerWait};
 
@@ -11,6 +13,9 @@ const STOP_TIMEOUT_SECS: i64 = 10;
 
 /// How often a process that was told to stop before it could hear is looked at.
 const HANDLER_POLL: Duration = Duration::from_millis(20);
+
+/// What containers get over their own time when the daemon ends (dockerd's).
+const CLOSING_GRACE: Duration = Duration::from_secs(5);
 
 /// What a wait waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,9 +178,43 @@ impl Containers {
     }
 
     async fn stop_container(&self, c: &Arc<Container>, signal: &str, timeout_secs: Option<i64>) -> Result<(), Refusal> {
+        c.record.write().stopped_by_user = true;
+        self.end(c, signal, timeout_secs).await
+    }
+
+    /// Ends every container, for the daemon ends; what its policy says is started again with the next one. Those that
+    /// take longer than `within` are killed (`None`: they are waited for). Containers that ask for more time get it.
+    pub async fn end_all(&self, within: Option<Duration>) {
+        self.inner.closing.store(true, Ordering::Relaxed);
+        let up: Vec<_> = self.all().into_iter().filter(|c| c.status().is_up()).collect();
+        let asked = |c: &Arc<Container>| c.record.read().config.stop_timeout.unwrap_or(STOP_TIMEOUT_SECS);
+        let longest = up.iter().map(asked).map(|secs| u64::try_from(secs).ok()).max_by_key(|s| s.unwrap_or(u64::MAX));
+        let within = match (within, longest.flatten()) {
+            (Some(within), Some(longest)) => Some(within.max(Duration::from_secs(longest) + CLOSING_GRACE)),
+            _ => None,
+        };
+        let mut ends = JoinSet::new();
+        for c in up.iter().cloned() {
+            let all = self.clone();
+            ends.spawn(async move {
+                if let Err(e) = all.end(&c, "", None).await {
+                    tracing::warn!(container = %c.id, error = %e, "does not end with the daemon");
+                }
+                // The end is written down, and what it had is given back, under the gate.
+                drop(c.gate.lock().await);
+            });
+        }
+        let Some(within) = within else { return drop(ends.join_all().await) };
+        if tokio::time::timeout(within, ends.join_all()).await.is_err() {
+            for c in up.iter().filter(|c| c.status().is_up()) {
+                let _ = self.send(c, signals::KILL).await;
+            }
+        }
+    }
+
+    async fn end(&self, c: &Arc<Container>, signal: &str, timeout_secs: Option<i64>) -> Result<(), Refusal> {
         let (status, signal, timeout) = {
-            let mut r = c.record.write();
-            r.stopped_by_user = true;
+            let r = c.record.read();
             let signal = if signal.is_empty() { Some(launch::stop_signal(&r)) } else { signals::number(signal) };
             let signal = signal.ok_or_else(|| Refusal::invalid("invalid signal"))?;
             (r.state.status, signal, timeout_secs.or(r.config.stop_timeout).unwrap_or(STOP_TIMEOUT_SECS))

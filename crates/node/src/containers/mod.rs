@@ -41,6 +41,7 @@ use record::{Record, State, Status};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{oneshot, watch};
 use wire::Refusal;
 use wire::engine::Map;
@@ -76,6 +77,8 @@ struct Inner {
     table: RwLock<Table>,
     execs: Mutex<HashMap<String, Arc<exec::Exec>>>,
     attacher: RwLock<Option<Arc<dyn OverlayAttacher>>>,
+    /// The daemon ends, and the containers with it: none is restarted.
+    closing: AtomicBool,
 }
 
 #[derive(Default)]
@@ -128,10 +131,20 @@ impl Containers {
     pub async fn open(base: Foundations) -> Result<Self, Refusal> {
         std::fs::create_dir_all(&base.dir)
             .map_err(|e| Refusal::internal(format!("cannot make {}: {e}", base.dir.display())))?;
-        let inner = Inner { base, table: RwLock::default(), execs: Mutex::default(), attacher: RwLock::new(None) };
+        let inner = Inner {
+            base,
+            table: RwLock::default(),
+            execs: Mutex::default(),
+            attacher: RwLock::new(None),
+            closing: AtomicBool::new(false),
+        };
         let all = Self { inner: Arc::new(inner) };
         all.load().await?;
         Ok(all)
+    }
+
+    fn is_closing(&self) -> bool {
+        self.inner.closing.load(Ordering::Relaxed)
     }
 
     /// From now on, plain containers may join overlays through `attacher`.

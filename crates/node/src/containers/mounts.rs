@@ -14,8 +14,6 @@ pub struct Wish {
     pub volume_labels: wire::engine::Map,
     /// Driver options for a new volume.
     pub volume_options: wire::engine::Map,
-    /// Path below the volume's root.
-    pub subpath: String,
     /// Bind: make a missing source.
     pub create_source: bool,
 }
@@ -147,11 +145,20 @@ fn from_mount(m: &wire::engine::mount::Mount) -> Result<Wish, Refusal> {
             }
             let options = m.volume_options.clone().unwrap_or_default();
             let driver = options.driver_config.clone().unwrap_or_default();
+            if !options.subpath.is_empty() && m.source.is_empty() {
+                return Err(invalid("must not set Subpath when using anonymous volumes".into()));
+            }
+            if !is_local(&options.subpath) {
+                return Err(invalid("subpath must be a relative path within the volume".into()));
+            }
+            if m.read_only && m.source.is_empty() {
+                return Err(invalid("must not set ReadOnly mode when using anonymous volumes".into()));
+            }
             let mut wish = volume(&m.source, &target, &driver.name, m.source.is_empty());
             wish.record.no_copy = options.no_copy;
             wish.volume_labels = options.labels;
             wish.volume_options = driver.options;
-            wish.subpath = options.subpath;
+            wish.record.subpath = options.subpath;
             wish
         }
         "tmpfs" => {
@@ -181,6 +188,20 @@ fn from_mount(m: &wire::engine::mount::Mount) -> Result<Wish, Refusal> {
     wish.record.strict = true;
     wish.record.point.rw = !m.read_only;
     Ok(wish)
+}
+
+/// Whether a path stays below where it begins, as it is written.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0i32;
+    !path.starts_with('/')
+        && path.split('/').all(|part| {
+            match part {
+                "" | "." => {}
+                ".." => depth -= 1,
+                _ => depth += 1,
+            }
+            depth >= 0
+        })
 }
 
 fn bind(source: &str, target: &str) -> Wish {
@@ -222,7 +243,6 @@ fn wish(point: MountPoint) -> Wish {
         record: MountRecord { point, ..MountRecord::default() },
         volume_labels: Default::default(),
         volume_options: Default::default(),
-        subpath: String::new(),
         create_source: false,
     }
 }

@@ -134,6 +134,8 @@ pub struct MountRecord {
     pub options: Vec<String>,
     /// Shown neither in inspection nor counted as a use of a volume (secrets, configs).
     pub hidden: bool,
+    /// Path below a volume's root.
+    pub subpath: String,
     /// An unnamed volume, removed with `rm -v`.
     pub anonymous: bool,
     /// Do not copy the image's content into an empty volume.

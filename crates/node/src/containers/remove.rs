@@ -69,14 +69,7 @@ impl Containers {
             return Err(refuse_image(e));
         }
         self.forget_files(&c.id);
-        let released = base.volumes.release(&c.id);
-        if volumes {
-            let anonymous = record.mounts.iter().filter(|m| m.anonymous && released.contains(&m.point.name));
-            for mount in anonymous {
-                // Another container may have taken it over with volumes-from.
-                let _ = base.volumes.remove(&mount.point.name, false).await;
-            }
-        }
+        self.give_back_volumes(&record, volumes).await;
         let dir = Record::dir(&base.dir, &c.id);
         if let Err(e) = std::fs::remove_dir_all(&dir) {
             tracing::warn!(dir = %dir.display(), error = %e, "a container's folder cannot be removed");

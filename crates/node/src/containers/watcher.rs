@@ -46,7 +46,7 @@ impl Containers {
         }
         self.unmount_volumes(c).await;
         self.remove_shared_memory(&c.id);
-        let again = restart_pause(&c.record.read(), exit.code, ran);
+        let again = restart_pause(&c.record.read(), exit.code, ran).filter(|_| !self.is_closing());
         if again.is_some() {
             c.record.write().restart_count += 1;
         }
@@ -83,7 +83,7 @@ impl Containers {
             return;
         }
         let _gate = c.gate.lock().await;
-        if c.status() != Status::Restarting {
+        if c.status() != Status::Restarting || self.is_closing() {
             return;
         }
         if let Err(e) = self.launch(c).await {

@@ -3,7 +3,9 @@
 use crate::allocate::services::publishes_in_mesh;
 use crate::draft::Draft;
 use crate::enforce;
-use model::{EndpointSpec, NetworkId, NetworkTarget, Node, PortConfig, PublishMode, Service, ServiceSpec, Tables, Task, TaskSpec};
+use model::{
+    EndpointSpec, NetworkId, NetworkTarget, Node, PortConfig, PublishMode, Service, ServiceSpec, Tables, Task, TaskSpec,
+};
 
 pub(crate) fn is_current(draft: &Draft<'_>, service: &Service, task: &Task) -> bool {
     let node = task.node.as_ref().and_then(|n| draft.node(n));

@@ -78,13 +78,19 @@ fn part_root(rootfs: &Path) -> Result<()> {
 fn make_mount(root: &RootDir, planned: &PlannedMount) -> io::Result<()> {
     let options = parse_options(planned.options.iter().map(String::as_str));
     if planned.kind == "bind" {
-        let target = if std::fs::metadata(&planned.source)?.is_dir() {
+        // Links below a volume are its users': followed there and nowhere else.
+        let below = match planned.subpath.as_os_str().is_empty() {
+            true => None,
+            false => Some(RootDir::open_at(&planned.source)?.locate(&planned.subpath)?),
+        };
+        let source = below.as_ref().map_or_else(|| planned.source.clone(), fd_path);
+        let target = if std::fs::metadata(&source)?.is_dir() {
             root.make_dirs(&planned.target)?
         } else {
             root.make_file(&planned.target)?
         };
         let how = MsFlags::MS_BIND | (options.flags & MsFlags::MS_REC);
-        mount(Some(&planned.source), &fd_path(&target), NONE, how, NONE)?;
+        mount(Some(&source), &fd_path(&target), NONE, how, NONE)?;
         let flags = options.flags - MsFlags::MS_BIND - MsFlags::MS_REC;
         if !flags.is_empty() {
             restrict(&root.locate(&planned.target)?, flags)?;

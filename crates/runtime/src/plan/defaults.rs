@@ -83,6 +83,7 @@ pub(super) fn mounts(
         kind: kind.to_owned(),
         source: PathBuf::from(kind),
         options: options.iter().map(|option| (*option).to_owned()).collect(),
+        ..PlannedMount::default()
     };
     let access = if launch.privileged { "rw" } else { "ro" };
     let mut mounts = vec![
@@ -119,7 +120,13 @@ fn cgroup_mounts(
     };
     if here.cgroups.is_v2() {
         let options = options(&[access]);
-        mounts.push(PlannedMount { target: top, kind: "cgroup2".into(), source: "cgroup".into(), options });
+        mounts.push(PlannedMount {
+            target: top,
+            kind: "cgroup2".into(),
+            source: "cgroup".into(),
+            options,
+            ..PlannedMount::default()
+        });
         return;
     }
     let tmpfs = PlannedMount {
@@ -127,6 +134,7 @@ fn cgroup_mounts(
         kind: "tmpfs".into(),
         source: "tmpfs".into(),
         options: options(&["mode=755"]),
+        ..PlannedMount::default()
     };
     mounts.push(tmpfs);
     for (controller, dir) in here.cgroups.v1.iter().chain(&here.cgroups.named) {
@@ -137,7 +145,13 @@ fn cgroup_mounts(
         }
         if !mounts.iter().any(|mount| mount.target == target) {
             let options = options(&["rbind", "rprivate", access]);
-            mounts.push(PlannedMount { target, kind: "bind".into(), source: dir.join(cgroup), options });
+            mounts.push(PlannedMount {
+                target,
+                kind: "bind".into(),
+                source: dir.join(cgroup),
+                options,
+                ..PlannedMount::default()
+            });
         }
     }
 }

@@ -203,10 +203,7 @@ impl Containers for Backend {
     }
 
     async fn commit(&self, how: CommitQuery) -> Answer<String> {
-        let reference = match how.reference.as_str() {
-            "" => None,
-            r => Some(images::Reference::parse(r).map_err(|e| Refusal::invalid(e.to_string()))?),
-        };
+        let reference = super::images::wished_name(&how.repo, &how.tag)?;
         self.0
             .containers
             .commit(&how.container, reference, (how.author, how.comment), how.changes, how.config, how.pause)

@@ -81,7 +81,7 @@ impl Images for Backend {
     }
 
     async fn pull(&self, query: PullQuery) -> Answer<ProgressStream> {
-        let reference = named(&query.image, if query.tag.is_empty() { "latest" } else { &query.tag })?;
+        let reference = checked(Reference::from_parts(&query.image, &query.tag))?;
         let platform = match query.platform.as_str() {
             "" => None,
             p => Some(Platform::parse(p).map_err(|e| Refusal::invalid(e.to_string()))?),
@@ -90,10 +90,12 @@ impl Images for Backend {
         let credentials = credentials(query.auth);
         let events = self.0.events.clone();
         Ok(progress(move |sink| async move {
-            let image = images.pull(reference.clone(), platform, credentials, sink).await?;
+            match (reference.tag(), reference.digest()) {
+                (None, None) => images.pull_all_tags(reference.clone(), platform, credentials, sink).await.map(drop),
+                _ => images.pull(reference.clone(), platform, credentials, sink).await.map(drop),
+            }?;
             let name = reference.to_string();
             events.tell("image", "pull", &name, [("name".to_owned(), name.clone())].into());
-            let _ = image;
             Ok(Vec::new())
         })
         .await?)
@@ -105,10 +107,7 @@ impl Images for Backend {
             url if url.contains("://") => images::download::get(url).await.map_err(refuse_image)?.body,
             host => images::download::get(&format!("http://{host}")).await.map_err(refuse_image)?.body,
         };
-        let reference = match query.reference.as_str() {
-            "" => None,
-            r => Some(parse(r)?),
-        };
+        let reference = wished_name(&query.repo, &query.tag)?;
         let platform = match query.platform.as_str() {
             "" => None,
             text => {
@@ -148,7 +147,7 @@ impl Images for Backend {
     }
 
     async fn tag(&self, name: &str, repo: &str, tag: &str) -> Answer<()> {
-        let target = named(repo, if tag.is_empty() { "latest" } else { tag })?;
+        let target = checked(Reference::name_from_parts(repo, tag))?;
         if target.familiar_name() == "sha256" {
             return Err(Refusal::invalid("refusing to create an ambiguous tag using digest algorithm as name"));
         }
@@ -185,7 +184,11 @@ impl Images for Backend {
     }
 
     async fn push(&self, name: &str, tag: &str, auth: Option<AuthConfig>) -> Answer<ProgressStream> {
-        let reference = named(name, if tag.is_empty() { "latest" } else { tag })?;
+        // Without a tag, every one is meant.
+        let reference = match tag {
+            "" => parse(name)?,
+            tag => checked(Reference::name_from_parts(name, tag))?,
+        };
         let images = self.0.images.clone();
         let credentials = credentials(auth);
         progress(move |sink| async move {
@@ -270,12 +273,16 @@ fn deleted(r: Removed) -> ImageDeleted {
 }
 
 pub(super) fn parse(text: &str) -> Result<Reference, Refusal> {
-    Reference::parse(text).map_err(|e| Refusal::invalid(e.to_string()))
+    checked(Reference::parse(text))
 }
 
-/// `name` and a tag or digest.
-fn named(name: &str, tag: &str) -> Result<Reference, Refusal> {
-    parse(&if tag.starts_with("sha256:") { format!("{name}@{tag}") } else { format!("{name}:{tag}") })
+fn checked(reference: Result<Reference, images::ReferenceError>) -> Result<Reference, Refusal> {
+    reference.map_err(|e| Refusal::invalid(e.to_string()))
+}
+
+/// The name that an image shall get, if any.
+pub(super) fn wished_name(repo: &str, tag: &str) -> Result<Option<Reference>, Refusal> {
+    if repo.is_empty() { Ok(None) } else { checked(Reference::name_from_parts(repo, tag)).map(Some) }
 }
 
 pub(super) fn credentials(auth: Option<AuthConfig>) -> Credentials {

@@ -1,6 +1,7 @@
 //! The engine itself: info, version, disk usage, events.
 use super::Backend;
 use crate::daemon::engine::{ENGINE_VERSION, kernel_version};
+use crate::daemon::options::{Listen, Settings};
 use api::backend::*;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
@@ -23,7 +24,12 @@ impl System for Backend {
     async fn info(&self) -> Answer<Info> {
         let e = &self.0;
         let (running, paused, stopped) = e.containers.counts();
-        let v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let groups = kernel::cgroup::Layout::of_this_machine();
+        let (v2, able) = (groups.is_v2(), kernel::cgroup::Abilities::of(groups));
+        let forwarding = kernel::sysctl::read("net.ipv4.ip_forward").is_ok_and(|v| v.trim() == "1");
+        let mut warnings = able.warnings();
+        warnings.extend((!forwarding).then(|| "WARNING: IPv4 forwarding is disabled".to_owned()));
+        warnings.extend(open_doors(&e.settings));
         let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
         let commit = || Commit { id: ENGINE_VERSION.into(), expected: ENGINE_VERSION.into() };
         let runtimes = ["runc", "io.containerd.runc.v2"]
@@ -39,7 +45,7 @@ impl System for Backend {
             images: e.images.list().len() as i64,
             driver: "overlay2".into(),
             driver_status: vec![
-                ("Backing Filesystem".into(), "extfs".into()),
+                ("Backing Filesystem".into(), kernel::mount::filesystem_name(&e.settings.data_root).into()),
                 ("Supports d_type".into(), "true".into()),
                 ("Native Overlay Diff".into(), "true".into()),
             ],
@@ -49,17 +55,18 @@ impl System for Backend {
                 authorization: None,
                 log: words(&["json-file", "local", "none"]),
             },
-            memory_limit: true,
-            swap_limit: true,
-            cpu_cfs_period: true,
-            cpu_cfs_quota: true,
-            cpu_shares: true,
-            cpu_set: true,
-            pids_limit: true,
-            ipv4_forwarding: true,
+            memory_limit: able.memory,
+            swap_limit: able.swap,
+            cpu_cfs_period: able.cpu_quota,
+            cpu_cfs_quota: able.cpu_quota,
+            cpu_shares: able.cpu_shares,
+            cpu_set: able.cpuset,
+            pids_limit: able.pids,
+            ipv4_forwarding: forwarding,
             debug: e.reloadable.read().debug,
             n_fd: std::fs::read_dir("/proc/self/fd").map_or(0, |d| d.count() as i64),
-            oom_kill_disable: !v2,
+            n_events_listener: e.events.listeners() as i64,
+            oom_kill_disable: able.oom_kill_disable,
             n_goroutines: tokio::runtime::Handle::current().metrics().num_alive_tasks() as i64,
             system_time: Time(node::clock::now()).to_string(),
             logging_driver: e.settings.log_driver.clone(),
@@ -88,7 +95,7 @@ impl System for Backend {
             runtimes: runtimes.into(),
             default_runtime: "runc".into(),
             swarm: self.swarm_info(),
-            live_restore_enabled: true,
+            live_restore_enabled: e.reloadable.read().live_restore,
             init_binary: "docker-init".into(),
             containerd_commit: commit(),
             runc_commit: commit(),
@@ -102,6 +109,8 @@ impl System for Backend {
             },
             default_address_pools: pools,
             experimental_build: self.0.settings.experimental,
+            firewall_backend: Some(FirewallInfo { driver: "nftables".into(), info: Vec::new() }),
+            warnings: Some(warnings).filter(|w| !w.is_empty()),
             ..Info::default()
         })
     }
@@ -198,8 +207,24 @@ impl Backend {
     }
 }
 
+/// Doors on the network through which anybody may come in, in dockerd's words.
+fn open_doors(settings: &Settings) -> Vec<String> {
+    const WHY: &str = "
+         Access to the remote API is equivalent to root access on the host. Refer
+         to the 'Docker daemon attack surface' section in the documentation for
+         more information: https://docs.docker.com/go/attack-surface/";
+    let lack = match &settings.tls {
+        None => ("http", "encryption"),
+        Some(tls) if tls.clients.is_none() => ("https", "TLS client verification"),
+        Some(_) => return Vec::new(),
+    };
+    let open = |addr: &String| format!("WARNING: API is accessible on {}://{addr} without {}.{WHY}", lack.0, lack.1);
+    let tcp = settings.hosts.iter().filter_map(|h| if let Listen::Tcp(addr) = h { Some(addr) } else { None });
+    tcp.map(open).collect()
+}
+
 /// Docker Hub, and the registries that are insecure by name.
-fn registries(settings: &crate::daemon::options::Settings) -> BTreeMap<String, IndexInfo> {
+fn registries(settings: &Settings) -> BTreeMap<String, IndexInfo> {
     let hub = IndexInfo {
         name: "docker.io".into(),
         mirrors: settings.registry_mirrors.clone(),

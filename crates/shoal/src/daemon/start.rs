@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-/// Runs until a signal says otherwise. Containers are left alone.
+/// Runs until a signal says otherwise. Containers are left alone, unless the settings say otherwise.
 pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result<()> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     for dir in [&settings.data_root, &settings.exec_root] {
@@ -66,9 +66,13 @@ pub async fn run(settings: Settings, args: &[OsString], words: &Words) -> Result
         }
     }
     tell_service_manager("STOPPING=1");
-    tracing::info!("going down; containers stay, and the networks that they use");
+    let stay = engine.reloadable.read().live_restore;
+    tracing::info!("going down; containers {}", if stay { "stay, and the networks that they use" } else { "end" });
     stop.cancel();
     engine.membership.stop().await;
+    if !stay {
+        engine.containers.end_all(engine.settings.shutdown_timeout).await;
+    }
     if let Err(e) = engine.networks.rest().await {
         tracing::warn!(error = %e, "interfaces stay that nobody uses");
     }
@@ -97,6 +101,7 @@ fn reload(engine: &Engine, args: &[OsString], words: &Words) {
     let attributes = [
         ("name".to_owned(), crate::backend::hostname()),
         ("debug".to_owned(), new.debug.to_string()),
+        ("live-restore".to_owned(), new.live_restore.to_string()),
         ("labels".to_owned(), serde_json::to_string(&new.labels).unwrap_or_default()),
     ];
     engine.events.tell("daemon", "reload", &engine.id, attributes.into());

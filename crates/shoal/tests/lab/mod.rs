@@ -144,10 +144,19 @@ impl TestLab {
 
     /// SIGKILL for the daemon; everything else on the machine lives on.
     pub fn kill_daemon(&self, name: &str) {
+        self.end_daemon(name, nix::libc::SIGKILL);
+    }
+
+    /// SIGTERM for the daemon, as a service manager says it.
+    pub fn stop_daemon(&self, name: &str) {
+        self.end_daemon(name, nix::libc::SIGTERM);
+    }
+
+    fn end_daemon(&self, name: &str, signal: i32) {
         let daemon = self.lab.daemon(name).unwrap();
         let process = kernel::process::PidFd::open_started(daemon.pid, daemon.started).unwrap();
-        process.signal(nix::libc::SIGKILL).unwrap();
-        assert!(process.wait_ended(10_000).unwrap(), "the daemon of {name} cannot be killed");
+        process.signal(signal).unwrap();
+        assert!(process.wait_ended(10_000).unwrap(), "the daemon of {name} does not end");
         // The test's own child: it stays a zombie until somebody asks for it.
         let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(daemon.pid as i32), None);
     }

@@ -183,14 +183,10 @@ pub(super) async fn commit(State(app): Here, p: Params, request: Request) -> Rep
             (c != ContainerConfig::default()).then_some(c)
         }
     };
-    let (repo, tag) = (p.text("repo"), p.text("tag"));
     let how = CommitQuery {
         container: p.text("container").to_owned(),
-        reference: match (repo, tag) {
-            ("", _) => String::new(),
-            (repo, "") => repo.to_owned(),
-            (repo, tag) => format!("{repo}:{tag}"),
-        },
+        repo: p.text("repo").to_owned(),
+        tag: p.text("tag").to_owned(),
         comment: p.text("comment").to_owned(),
         author: p.text("author").to_owned(),
         pause: p.flag_or("pause", true),

@@ -203,16 +203,16 @@ pub const DIRECTIVES: &[Directive] = &[
         None,
         "live-restore",
         Switch,
-        Nothing("containers always live on while the daemon is away"),
-        "Always so",
+        Used,
+        "Whether containers live on when the daemon is stopped [true]",
     ),
     d(
         "shutdown-timeout",
         None,
         "shutdown-timeout",
         Number,
-        Nothing("containers are not stopped with the daemon"),
-        "Containers are not stopped with the daemon",
+        Used,
+        "Seconds that containers have to end with the daemon, when they do; -1: as long as they take [15]",
     ),
     // Images.
     d(

@@ -6,6 +6,7 @@ use node::containers::configure::Defaults;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// The settings, checked.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub struct Settings {
     pub pidfile: Option<PathBuf>,
     /// What SIGHUP reads again.
     pub reloadable: Reloadable,
+    /// How long containers that end with the daemon have for it; `None`: as long as they take.
+    pub shutdown_timeout: Option<Duration>,
     /// Log level without `--debug`.
     pub log_level: String,
     /// Whether the log is JSON.
@@ -70,9 +73,14 @@ pub struct Settings {
     pub idle: Vec<String>,
 }
 
+/// dockerd's time for containers to end with it, in seconds.
+const SHUTDOWN_TIMEOUT_SECS: i64 = 15;
+
 /// What a running daemon takes over when it is told to read its settings again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloadable {
+    /// Containers live on when the daemon is stopped.
+    pub live_restore: bool,
     /// Say more.
     pub debug: bool,
     /// `KEY=VALUE`.
@@ -160,7 +168,17 @@ impl Settings {
             data_root: path("data-root", "/var/lib/shoal"),
             exec_root: path("exec-root", "/run/shoal"),
             pidfile: text("pidfile").map(PathBuf::from),
-            reloadable: keep_one(Reloadable::new(given), &mut wrong).unwrap_or_default(),
+            reloadable: keep_one(Reloadable::new(given), &mut wrong).unwrap_or(Reloadable {
+                live_restore: true,
+                debug: false,
+                labels: Vec::new(),
+            }),
+            shutdown_timeout: match text("shutdown-timeout").map(|n| values::number(&n, -1, i32::MAX)) {
+                None => Some(SHUTDOWN_TIMEOUT_SECS),
+                Some(secs) => keep_one(secs, &mut wrong).map(i64::from),
+            }
+            .and_then(|secs| u64::try_from(secs).ok())
+            .map(Duration::from_secs),
             log_json: log_format == "json",
             log_level,
             experimental: given.switch("experimental").unwrap_or(false),
@@ -221,7 +239,8 @@ impl Reloadable {
                 return Err(format!("conflict labels for {key}={value} and {key}={}", seen[key]));
             }
         }
-        Ok(Self { debug: given.switch("debug").unwrap_or(false), labels })
+        let live_restore = given.switch("live-restore").unwrap_or(true);
+        Ok(Self { live_restore, debug: given.switch("debug").unwrap_or(false), labels })
     }
 }
 
@@ -392,7 +411,8 @@ mod tests {
         assert_eq!(s.hosts, [Listen::Unix("/s".into()), Listen::Tcp("127.0.0.1:0".into())]);
         assert!(s.bridge.as_deref() == Some("none") && s.pools.len() == 1 && s.experimental && s.reloadable.debug);
         assert_eq!((s.reloadable.labels, s.dns.nameservers), (vec!["a=b".into()], vec!["10.0.0.1".into()]));
-        assert_eq!(s.idle.len(), 6);
+        assert!(s.reloadable.live_restore && s.shutdown_timeout == Some(Duration::from_secs(15)));
+        assert_eq!(s.idle.len(), 5);
     }
 
     #[test]
