@@ -93,6 +93,11 @@ fn credentials_reach_the_nodes_that_pull() {
     assert!(said.contains("Status: Downloaded newer image for 127.0.0.1:5000/private/greeter"), "{said}");
     lab.on(WORKER, &format!("docker image inspect {image} {second} {third}"));
 
+    // What the registry has under another name is not sent again.
+    lab.on(MANAGER, &format!("docker tag {second} 127.0.0.1:5000/public/greeter"));
+    let said = lab.on(MANAGER, &format!("{docker} push 127.0.0.1:5000/public/greeter"));
+    assert!(said.contains("Mounted from private/greeter") && !said.contains("Pushed"), "{said}");
+
     // What is here is not spoken of layer by layer. Clients other than the CLI leave the tag where it is.
     let auth = "$(printf '{\"username\":\"captain\",\"password\":\"swordfish\"}' | base64 -w0)";
     let post = |path: &str| {

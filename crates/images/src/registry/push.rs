@@ -30,6 +30,8 @@ const BACK_OFF: Duration = Duration::from_millis(250);
 /// Fast rather than small: the network is rarely the slower one on the way to a registry nearby.
 const GZIP_LEVEL: u32 = 3;
 const CHUNKS_AHEAD: usize = 4;
+/// So many other repositories are asked for a layer before it is sent.
+const MOUNTS_MAX: usize = 4;
 
 pub(crate) async fn push(
     store: &Arc<Store>,
@@ -137,10 +139,21 @@ async fn layer(
 ) -> Result<KnownBlob, ImageError> {
     let short = digest::short(diff_id).to_owned();
     let known = store.state.read().layers.get(diff_id).map(|l| l.blobs.clone()).unwrap_or_default();
-    for blob in known.into_iter().filter(|b| b.media_type.ends_with("gzip")) {
+    let known: Vec<KnownBlob> = known.into_iter().filter(|b| b.media_type.ends_with("gzip")).collect();
+    for blob in &known {
         if exists(registry, name, &blob.digest).await {
             teller.about(&short, "Layer already exists").await?;
-            return Ok(blob);
+            return Ok(blob.clone());
+        }
+    }
+    for other in repositories_with(store, name, diff_id) {
+        let (target, from) = (registry.address(name), registry.address(&other));
+        for blob in &known {
+            // A registry that does not mount it gets it sent.
+            if registry.client.mount_blob(&target, &from, &blob.digest).await.is_ok() {
+                teller.about(&short, &format!("Mounted from {}", other.path())).await?;
+                return Ok(blob.clone());
+            }
         }
     }
     let (store_, id) = (Arc::clone(store), diff_id.to_owned());
@@ -179,6 +192,18 @@ async fn layer(
     let (store_, id, remembered) = (Arc::clone(store), diff_id.to_owned(), blob.clone());
     blocking(move || store_.remember_blob(&id, remembered)).await?;
     Ok(blob)
+}
+
+/// Other repositories of the same registry that may have a layer: those of images here that have it.
+fn repositories_with(store: &Store, name: &Reference, diff_id: &str) -> Vec<Reference> {
+    let state = store.state.read();
+    let has_it = |id: &String| state.images.get(id).is_some_and(|i| i.view.layers.iter().any(|l| l == diff_id));
+    let named = state.names.iter().filter(|(_, id)| has_it(id)).filter_map(|(n, _)| Reference::parse(n).ok());
+    let mut others: Vec<Reference> =
+        named.filter(|other| other.domain() == name.domain() && other.path() != name.path()).collect();
+    others.dedup_by(|a, b| a.path() == b.path());
+    others.truncate(MOUNTS_MAX);
+    others
 }
 
 async fn exists(registry: &Registry, name: &Reference, digest: &str) -> bool {

@@ -181,5 +181,7 @@ pub(super) async fn top(State(app): Here, Path(id): Path<String>, p: Params) -> 
 }
 
 pub(super) async fn changes(State(app): Here, Path(id): Path<String>) -> Reply {
-    json(&app.containers.changes(&id).await?)
+    let changes = app.containers.changes(&id).await?;
+    // Docker's empty list is a `null`.
+    json(&Some(changes).filter(|c| !c.is_empty()))
 }
