@@ -175,6 +175,25 @@ async fn statuses_and_texts_outside_a_swarm() {
 }
 
 #[tokio::test]
+async fn an_image_is_shown_as_the_version_knows_it() {
+    let r = fake::run();
+    // Without a value, but never left out: clients index these.
+    let always = ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "User", "Volumes", "WorkingDir"];
+    for (version, container_config, virtual_size, hostname) in [
+        ("1.43", true, true, true),
+        ("1.44", true, false, true),
+        ("1.45", false, false, true),
+        ("1.50", false, false, false),
+    ] {
+        let image = call(&r.socket, "GET", &format!("/v{version}/images/busybox/json"), "").await.json();
+        assert_eq!(image.get("ContainerConfig").is_some(), container_config, "{version}: {image}");
+        assert_eq!(image.get("VirtualSize").is_some(), virtual_size, "{version}: {image}");
+        assert_eq!(image["Config"].get("Hostname").is_some(), hostname, "{version}: {image}");
+        assert!(always.iter().all(|name| image["Config"].get(name).is_some()), "{version}: {image}");
+    }
+}
+
+#[tokio::test]
 async fn containers_are_filtered_on_the_server() {
     let r = fake::run();
     let mut ids = vec![];

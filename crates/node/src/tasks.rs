@@ -283,9 +283,9 @@ fn body_of(
         cap_add: spec.capability_add.clone().into(),
         cap_drop: spec.capability_drop.clone().into(),
         group_add: Some(spec.groups.clone()).filter(|g| !g.is_empty()),
-        dns: dns.nameservers,
-        dns_search: dns.search,
-        dns_options: dns.options,
+        dns: Some(dns.nameservers),
+        dns_search: Some(dns.search),
+        dns_options: Some(dns.options),
         extra_hosts: Some(extra_hosts).filter(|h| !h.is_empty()),
         sysctls: spec.sysctls.clone(),
         ulimits: Some(

@@ -47,6 +47,9 @@ pub(crate) fn resolve(user: &User, extra: &[String], passwd: &str, group: &str) 
         },
         User::Named(text) => resolve_text(text, passwd, group)?,
     };
+    // The own group is one of them, so that giving up all others does not open what is closed to it (CVE-2022-36109).
+    account.groups.retain(|gid| *gid != account.gid);
+    account.groups.insert(0, account.gid);
     for name in extra {
         let gid = find_group(name, group)?;
         if !account.groups.contains(&gid) {
@@ -111,14 +114,14 @@ mod tests {
             Ok(Account { uid, gid, groups: groups.to_vec(), home: home.to_owned() })
         };
         for (text, want) in [
-            ("", found(0, 0, &[50], "/root")),
+            ("", found(0, 0, &[0, 50], "/root")),
             ("web", found(33, 34, &[34, 50], "/srv")),
             ("33", found(33, 34, &[34, 50], "/srv")),
-            ("web:media", found(33, 50, &[], "/srv")),
-            ("1000", found(1000, 0, &[], "/")),
-            ("1000:1001", found(1000, 1001, &[], "/")),
-            ("7", found(8, 9, &[], "/seven")),
-            (":50", found(0, 50, &[], "/root")),
+            ("web:media", found(33, 50, &[50], "/srv")),
+            ("1000", found(1000, 0, &[0], "/")),
+            ("1000:1001", found(1000, 1001, &[1001], "/")),
+            ("7", found(8, 9, &[9], "/seven")),
+            (":50", found(0, 50, &[50], "/root")),
             ("nobody", Err("unable to find user nobody: no matching entries in passwd file")),
             ("web:none", Err("unable to find group none: no matching entries in group file")),
         ] {
@@ -127,6 +130,6 @@ mod tests {
         }
         let extra = ["media".to_owned(), "99".to_owned()];
         let got = resolve(&User::Named("1000".into()), &extra, PASSWD, GROUP).unwrap();
-        assert_eq!(got.groups, [50, 99]);
+        assert_eq!(got.groups, [0, 50, 99]);
     }
 }

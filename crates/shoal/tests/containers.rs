@@ -75,6 +75,32 @@ fn containers_share_memory_and_outlive_their_clients() {
     assert!(name.contains("\"Name\":\"/db\""), "{name}");
     on("docker rm -f seen db");
 
+    // A frozen process dies of a kill at once.
+    on(&format!("docker run -d --name frozen {IMAGE} sleep 1000"));
+    on("docker pause frozen && docker kill frozen && docker wait frozen");
+    assert_eq!(on("docker inspect frozen --format '{{.State.Status}} {{.State.Paused}}'"), "exited false");
+    on("docker start frozen && docker pause frozen && docker rm -f frozen");
+
+    // Its own group is one of a user's groups; who is not known is not let in.
+    let of = |user: &str| {
+        on(&format!("docker run --rm --group-add 100 --user {user} {IMAGE} sh -c 'grep Groups /proc/self/status'"))
+    };
+    assert_eq!(of("1000:1001").split_whitespace().collect::<Vec<_>>(), ["Groups:", "100", "1001"]);
+    on(&format!("docker run -d --name known {IMAGE} sleep 1000"));
+    let said = lab.say(HOST, "docker exec -u nosuch known true; echo $?");
+    assert!(said.out.ends_with("passwd file\r\n126") && said.out.starts_with("unable to find user"), "{said:?}");
+    on("docker rm -f known");
+
+    // What happens to volumes is told.
+    let begin = on("date +%s");
+    on(&format!("docker run --rm -v told:/told -v /unnamed {IMAGE} true"));
+    let told = on(&format!(
+        "docker events --since {begin} --until $(( $(date +%s) + 1 )) --filter type=volume --format '{{{{.Action}}}}'"
+    ));
+    let times = |action: &str| told.lines().filter(|l| *l == action).count();
+    assert_eq!([times("create"), times("mount"), times("unmount"), times("destroy")], [2, 2, 2, 1], "{told}");
+    on("docker volume rm told");
+
     // A stop that comes before the process listens is heard as soon as it does.
     let late = "sleep 1; trap \"exit 7\" TERM; while :; do sleep 0.1; done";
     on(&format!("docker run -d --name late {IMAGE} sh -c '{late}'"));

@@ -20,6 +20,7 @@ services:
     image: shop/web:1
     depends_on: [store]
     networks: [front, back]
+    links: ["store:warehouse"]
     ports: ["8080"]
     environment: [STORE=store]
     volumes: ["pages:/www/pages"]
@@ -27,7 +28,7 @@ services:
     image: shoal/greeter
     command: sh -c "trap 'exit 0' TERM; echo stored > /data/x; echo store ready; nc -ll -p 7000 -e cat /data/x & wait"
     networks: [back]
-    volumes: ["data:/data"]
+    volumes: ["data:/data", "/scratch"]
 networks:
   front:
   back:
@@ -95,6 +96,21 @@ fn a_two_service_file_from_build_to_down() {
     let logs = compose("logs --no-color");
     assert!(logs.contains("store_1  | store ready") && logs.contains("web_1    | serving"), "{logs}");
 
+    // A name that only this service uses, of a neighbour on one of its two networks.
+    assert_eq!(compose("exec -T web sh -c 'nc warehouse 7000 </dev/null'").trim(), "stored");
+
+    // A changed service is made anew, and keeps what its unnamed volumes hold.
+    write(dir.path(), "docker-compose.yml", &COMPOSE.replace("STORE=store", "STORE=warehouse"));
+    compose("exec -T store sh -c 'echo remembered > /scratch/note'");
+    let recreated = compose("up -d --force-recreate");
+    assert!(recreated.contains("Recreating shop_web_1"), "{recreated}");
+    assert_eq!(compose("exec -T store cat /scratch/note").trim(), "remembered");
+    lab.until("the new one answers, by its new environment", SOON, || {
+        let said =
+            lab.say(HOST, &format!("cd {at} && COMPOSE_PROJECT_NAME=shop docker-compose exec -T web sh /bin/greet.sh"));
+        if said.out == "stored" { Ok(()) } else { Err(format!("{said:?}")) }
+    });
+
     compose("up -d --scale store=3");
     assert_eq!(compose("ps -q store").lines().count(), 3);
     compose("restart store");
@@ -102,9 +118,12 @@ fn a_two_service_file_from_build_to_down() {
     assert_eq!(lab.on(HOST, "docker ps -q --filter label=com.docker.compose.service=store"), "");
     compose("start store");
     assert_eq!(compose("run --rm web cat /www/index.html").lines().last(), Some("built-by-compose"));
-    assert_eq!(lab.on(HOST, "docker volume ls -q").lines().collect::<Vec<_>>(), ["shop_data", "shop_pages"]);
+    let named = lab.on(HOST, "docker volume ls -q | grep shop");
+    assert_eq!(named.lines().collect::<Vec<_>>(), ["shop_data", "shop_pages"]);
 
     compose("down -v --rmi all");
+    // What was handed on to the next container by its name is nobody's.
+    lab.on(HOST, "docker volume prune -f");
     assert_eq!(lab.on(HOST, "docker ps -aq"), "");
     assert_eq!(lab.on(HOST, "docker volume ls -q"), "");
     let networks = lab.on(HOST, "docker network ls --format '{{.Name}}'");

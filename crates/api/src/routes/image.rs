@@ -13,12 +13,16 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use wire::Refusal;
-use wire::engine::image::{AuthConfig, ImageSummary};
+use wire::engine::image::{AuthConfig, ImageInspect, ImageSummary};
 use wire::engine::shape::decode_base64;
 use wire::engine::{Filters, lenient};
 
 /// The first version whose clients do not want an image's size under a second name.
 const VIRTUAL_SIZE_UNTIL: ApiVersion = ApiVersion(44);
+/// The first version whose clients do not ask from which container an image was made.
+const CONTAINER_CONFIG_UNTIL: ApiVersion = ApiVersion(45);
+/// The first version whose clients know that some fields of a container's configuration mean nothing for an image.
+const CONTAINER_FIELDS_UNTIL: ApiVersion = ApiVersion(50);
 
 pub fn router() -> Router<App> {
     Router::new()
@@ -80,6 +84,34 @@ pub(super) fn with_virtual_size<T: Serialize>(images: &T, version: ApiVersion) -
         }
     }
     shown
+}
+
+/// docker-compose 1 speaks whatever version is offered, and still cannot do without `ContainerConfig` when it makes a
+/// container anew.
+fn is_compose_1(head: &HeaderMap) -> bool {
+    let client = head.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok());
+    client.is_some_and(|client| client.starts_with("docker-compose/1."))
+}
+
+/// One image as clients of a version know it.
+fn inspected(mut image: ImageInspect, version: ApiVersion, with_container: bool) -> Reply {
+    match version < CONTAINER_CONFIG_UNTIL || with_container {
+        true => _ = image.container_config.get_or_insert_default(),
+        false => (image.container, image.container_config) = (String::new(), None),
+    }
+    if version >= CONTAINER_FIELDS_UNTIL {
+        return json(&image);
+    }
+    let mut shown = with_virtual_size(&image, version);
+    if let Some(config) = shown["Config"].as_object_mut() {
+        for name in ["AttachStderr", "AttachStdin", "AttachStdout", "OpenStdin", "StdinOnce", "Tty"] {
+            config.insert(name.into(), false.into());
+        }
+        for name in ["Domainname", "Hostname", "Image"] {
+            config.insert(name.into(), "".into());
+        }
+    }
+    json(&shown)
 }
 
 fn chosen(f: &Filters, mut images: Vec<ImageSummary>) -> Result<Vec<ImageSummary>, Failure> {
@@ -206,10 +238,10 @@ async fn search(State(app): Here, p: Params) -> Reply {
     json(&found)
 }
 
-async fn get_one(State(app): Here, Path(rest): Path<String>, version: ApiVersion) -> Reply {
+async fn get_one(State(app): Here, Path(rest): Path<String>, version: ApiVersion, head: HeaderMap) -> Reply {
     let (name, verb) = split(&rest)?;
     match verb {
-        "json" => shown(&app.images.inspect(name).await?, version),
+        "json" => inspected(app.images.inspect(name).await?, version, is_compose_1(&head)),
         "history" => json(&app.images.history(name).await?),
         "get" => answer::bytes(app.images.save(vec![name.to_owned()]).await?, "application/x-tar"),
         _ => Err(page_not_found()),

@@ -1,4 +1,4 @@
-//! Fetching images. Layers are unpacked while they come, three at a time; a connection that breaks is taken up again
+//! Fetching images. Layers are unpacked while they come, some at a time; a connection that breaks is taken up again
 //! where it broke.
 use super::{
     Registry, parse_manifest,
@@ -26,8 +26,6 @@ use oci_client::{RegistryOperation, client::BlobResponse};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, mpsc};
 
-const LAYERS_AT_ONCE: usize = 3;
-const ATTEMPTS_MAX: u32 = 4;
 const TAGS_MAX: usize = 1000;
 const BACK_OFF: Duration = Duration::from_millis(250);
 const CHUNKS_AHEAD: usize = 16;
@@ -176,7 +174,8 @@ async fn fetch_layers(
     diff_ids: &[String],
     teller: &Teller,
 ) -> Result<Vec<Lease>, ImageError> {
-    let seats = Arc::new(Semaphore::new(LAYERS_AT_ONCE));
+    let settings = store.registries();
+    let seats = Arc::new(Semaphore::new(settings.downloads_at_once));
     let mut tasks = tokio::task::JoinSet::new();
     let mut leases = Vec::new();
     let mut started = std::collections::HashSet::new();
@@ -199,6 +198,7 @@ async fn fetch_layers(
             diff_id: diff_id.clone(),
             short,
             teller: teller.clone(),
+            attempts: settings.download_attempts,
         };
         let seats = Arc::clone(&seats);
         tasks.spawn(async move {
@@ -221,6 +221,7 @@ struct Job {
     diff_id: String,
     short: String,
     teller: Teller,
+    attempts: u32,
 }
 
 impl Job {
@@ -280,7 +281,7 @@ impl Job {
                 Err(e) => e,
             };
             attempt += 1;
-            if attempt >= ATTEMPTS_MAX {
+            if attempt >= self.attempts {
                 return Err(error);
             }
             tracing::warn!(layer = %self.descriptor.digest, received, attempt, error = %error, "download broke, taking it up again");

@@ -12,10 +12,21 @@ const CERTIFICATES: &str = "/etc/docker/certs.d";
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the daemon is told about registries.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrySettings {
     insecure: Vec<Insecure>,
     mirrors: Vec<Mirror>,
+    /// So many layers of one pull come at the same time.
+    pub downloads_at_once: usize,
+    /// A layer whose connection breaks so often is given up.
+    pub download_attempts: u32,
+}
+
+impl Default for RegistrySettings {
+    /// dockerd's numbers.
+    fn default() -> Self {
+        Self { insecure: Vec::new(), mirrors: Vec::new(), downloads_at_once: 3, download_attempts: 5 }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

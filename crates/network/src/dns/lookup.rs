@@ -21,8 +21,8 @@ pub struct Scope {
     pub internal_only: bool,
     /// `com.docker.stack.namespace` of the container: wins where stacks share an alias.
     pub stack: Option<String>,
-    /// Private aliases: name (lower case) → network and name there.
-    pub links: BTreeMap<String, (Arc<str>, String)>,
+    /// Private aliases: name (lower case) → networks and names there.
+    pub links: BTreeMap<String, Vec<(Arc<str>, String)>>,
 }
 
 /// A resolver to hand questions on to.
@@ -84,7 +84,8 @@ impl Desk {
             return self.code(&query, Code::Refused, limit);
         }
         let name = query.name.as_str().unwrap_or_default();
-        let linked = scope.links.get(name).and_then(|(network, to)| table.find(std::slice::from_ref(network), to));
+        let mut links = scope.links.get(name).into_iter().flatten();
+        let linked = links.find_map(|(network, to)| table.find(std::slice::from_ref(network), to));
         if let Some(record) = linked.or_else(|| table.find(&scope.networks, name)) {
             self.found.clear();
             self.found.extend(record.addresses(scope.stack.as_deref()).filter(|(a, _)| is_wanted(query.kind, a)));

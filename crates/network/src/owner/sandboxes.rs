@@ -299,14 +299,16 @@ fn named_networks(endpoints: &[EndpointInfo]) -> Vec<Arc<str>> {
     overlays.into_iter().chain(bridges).map(|e| e.network_id.as_str().into()).collect()
 }
 
-/// What the container alone calls others, with the network on which they are looked up.
-fn private_aliases(endpoints: &[EndpointInfo]) -> BTreeMap<String, (Arc<str>, String)> {
-    let of = |e: &EndpointInfo| {
+/// What the container alone calls others, with the networks on which they are looked up.
+fn private_aliases(endpoints: &[EndpointInfo]) -> BTreeMap<String, Vec<(Arc<str>, String)>> {
+    let mut all: BTreeMap<String, Vec<(Arc<str>, String)>> = BTreeMap::new();
+    for e in endpoints {
         let network: Arc<str> = e.network_id.as_str().into();
-        let one = move |(alias, to): &(String, String)| (alias.to_lowercase(), (network.clone(), to.to_lowercase()));
-        e.links.iter().map(one).collect::<Vec<_>>()
-    };
-    endpoints.iter().flat_map(of).collect()
+        for (alias, to) in &e.links {
+            all.entry(alias.to_lowercase()).or_default().push((network.clone(), to.to_lowercase()));
+        }
+    }
+    all
 }
 
 /// Interface and gateway of the default route: highest priority first, bridges before the overlays' way out, then by

@@ -79,10 +79,10 @@ pub fn merge_image(mut wish: ContainerConfig, image: &images::RunConfig) -> Resu
     let mut volumes = wish.volumes.unwrap_or_default();
     volumes.extend(image.volumes.unwrap_or_default());
     wish.volumes = (!volumes.is_empty()).then_some(volumes);
-    let mine = wish.env.unwrap_or_default();
-    let mut env: Vec<String> = image.env.unwrap_or_default();
-    env.retain(|theirs| !mine.iter().any(|m| key_of(m) == key_of(theirs)));
-    env.extend(mine);
+    let mut env = wish.env.unwrap_or_default();
+    let theirs = image.env.unwrap_or_default();
+    let missing: Vec<String> = theirs.into_iter().filter(|t| env.iter().all(|m| key_of(m) != key_of(t))).collect();
+    env.extend(missing);
     wish.env = Some(env);
     // An own entrypoint resets the image's command.
     if wish.entrypoint.words().is_empty() {
@@ -145,6 +145,9 @@ pub fn argv(config: &ContainerConfig) -> Result<Vec<String>, Refusal> {
 pub fn with_defaults(mut host: HostConfig, defaults: &Defaults) -> HostConfig {
     if matches!(host.network_mode.as_str(), "" | "default" | "bridge") {
         host.network_mode = if defaults.default_bridge { "bridge" } else { "none" }.to_owned();
+    }
+    if !kernel::cgroup::Layout::of_this_machine().is_v2() {
+        host.oom_kill_disable.get_or_insert(false);
     }
     if host.log_config.typ.is_empty() {
         host.log_config.typ = defaults.log_driver.clone();
@@ -220,7 +223,7 @@ pub fn check(body: &ContainerCreateBody) -> Result<(), Refusal> {
         (!matches!(host.isolation.as_str(), "" | "default"), "Isolation"),
         (host.device_requests.as_ref().is_some_and(|d| !d.is_empty()), "DeviceRequests (--gpus)"),
         (!host.storage_opt.is_empty(), "StorageOpt"),
-        (host.cpu_count != 0 || host.cpu_percent != 0, "CpuCount and CpuPercent (Windows)"),
+        (host.cpu_percent != 0, "CpuPercent (Windows)"),
         (host.io_maximum_iops != 0 || host.io_maximum_bandwidth != 0, "IOMaximumIOps and IOMaximumBandwidth (Windows)"),
         (host.kernel_memory != 0 || host.kernel_memory_tcp != 0, "KernelMemory"),
         (!host.cgroup.is_empty(), "Cgroup"),
@@ -283,7 +286,7 @@ fn check_shared_network(body: &ContainerCreateBody) -> Result<(), Refusal> {
     let published = host.publish_all_ports || host.port_bindings.values().flatten().any(|b| !b.is_empty());
     let conflicts = [
         (!config.hostname.is_empty(), "hostname and the network mode"),
-        (!host.dns.is_empty(), "dns and the network mode"),
+        (host.dns.as_ref().is_some_and(|d| !d.is_empty()), "dns and the network mode"),
         (any(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
         (!config.mac_address.is_empty(), "mac-address and the network mode"),
         (published, "port publishing and the container type network mode"),
@@ -398,7 +401,7 @@ mod tests {
         };
         let wish = ContainerConfig { env: words(&["A=mine"]), ..Default::default() };
         let got = merge_image(wish, &image).unwrap();
-        assert_eq!(got.env, words(&["PATH=/bin", "A=mine"]));
+        assert_eq!(got.env, words(&["A=mine", "PATH=/bin"]));
         assert_eq!(argv(&got).unwrap(), ["/entry", "serve"]);
         let own = ContainerConfig { entrypoint: StrSlice(words(&["sh"])), ..Default::default() };
         assert_eq!(

@@ -77,6 +77,7 @@ impl Containers {
         for port in host_config.port_bindings.keys() {
             config.exposed_ports.entry(port.clone()).or_default();
         }
+        super::wiring::wished_ports(&config, &host_config)?;
         let mut wishes = mounts::wishes(&config, &host_config)?;
         for wish in &mut wishes {
             super::propagation::settle(&mut wish.record, self.data_root())?;

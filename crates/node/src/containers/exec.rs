@@ -4,8 +4,9 @@ use super::{Containers, Status, Streams, refuse};
 use crate::clock;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::AsyncWrite;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use wire::Refusal;
 use wire::engine::exec::{ExecConfig, ExecInspect, ProcessConfig};
 
@@ -14,6 +15,8 @@ pub(super) struct Exec {
     container: String,
     config: ExecConfig,
     state: Mutex<ExecState>,
+    /// Whether its start is over, well or not.
+    begun: watch::Sender<bool>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +30,12 @@ struct ExecState {
 
 /// Execs that a container may have at once, running or not.
 const EXECS_MAX: usize = 1024;
+
+/// So long a resize waits for the start (dockerd's).
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// Exit code of a command that could not be started.
+const NOT_STARTED: i32 = 126;
 
 /// Digits that an exec's id has in common with its container's.
 pub const EXEC_PREFIX: usize = 16;
@@ -60,7 +69,13 @@ impl Containers {
         // Begins like its container, so that any node of a swarm can tell where it is.
         let id = format!("{}{}", &c.id[..EXEC_PREFIX], &clock::random_id()[EXEC_PREFIX..]);
         let text = config.cmd.words().join(" ");
-        let exec = Exec { id: id.clone(), container: c.id.clone(), config, state: Mutex::default() };
+        let exec = Exec {
+            id: id.clone(),
+            container: c.id.clone(),
+            config,
+            state: Mutex::default(),
+            begun: watch::Sender::new(false),
+        };
         {
             let mut ids = c.exec_ids.lock();
             let mut execs = self.inner.execs.lock();
@@ -135,11 +150,12 @@ impl Containers {
         let handle = match self.inner.base.runtime.exec(&c.id, spec).await {
             Ok(handle) => handle,
             Err(e) => {
-                exec.state.lock().exit_code = Some(i64::from(e.exit_code));
-                let text = format!("OCI runtime exec failed: {}", e.message);
-                let text = if e.message.starts_with("OCI runtime") { e.message } else { text };
-                self.tell(&c, "exec_die", &[("execID", &exec.id), ("exitCode", &e.exit_code.to_string())]);
-                return Err(Refusal::invalid(text));
+                // What never came to an exec is Docker's 126, whatever it was.
+                let code = if e.message.starts_with("OCI runtime") { e.exit_code } else { NOT_STARTED };
+                exec.state.lock().exit_code = Some(i64::from(code));
+                exec.begun.send_replace(true);
+                self.tell(&c, "exec_die", &[("execID", &exec.id), ("exitCode", &code.to_string())]);
+                return Err(Refusal::invalid(e.message));
             }
         };
         {
@@ -147,6 +163,7 @@ impl Containers {
             s.runtime_id = handle.exec_id.clone();
             s.pid = i64::from(handle.pid);
         }
+        exec.begun.send_replace(true);
         self.tell(&c, &format!("exec_start: {}", e.cmd.words().join(" ")), &[("execID", &exec.id)]);
         Ok(self.run_exec(&c, &exec, handle))
     }
@@ -197,15 +214,19 @@ impl Containers {
         Streams { tty, stdin, output }
     }
 
-    /// Size of its terminal.
+    /// Size of its terminal. Clients ask for it as soon as they have asked for the start: that is waited for.
     ///
     /// # Errors
-    /// 404, or 409 when it does not run.
+    /// 404; 400 when it could not be started, 500 when it is not.
     pub async fn exec_resize(&self, id: &str, rows: u16, columns: u16) -> Result<(), Refusal> {
         let exec = self.exec(id)?;
+        let mut begun = exec.begun.subscribe();
+        if tokio::time::timeout(START_WITHIN, begun.wait_for(|begun| *begun)).await.is_err() {
+            return Err(Refusal::internal("timeout waiting for exec session ready"));
+        }
         let runtime_id = exec.state.lock().runtime_id.clone();
         if runtime_id.is_empty() {
-            return Err(Refusal::conflict(format!("exec process {id} is not started")));
+            return Err(Refusal::invalid("exec process is not started"));
         }
         self.inner.base.runtime.exec_resize(&exec.container, &runtime_id, rows, columns).await.map_err(refuse)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wire::Refusal;
 use wire::engine::container::{ContainerUpdateBody, ContainerWait};
+use wire::engine::mount::MountPoint;
 
 /// Docker's time before a stopped container is killed.
 const STOP_TIMEOUT_SECS: i64 = 10;
@@ -27,6 +28,10 @@ pub enum Until {
     NextExit,
     /// That it has been removed.
     Removed,
+}
+
+fn volumes_of(c: &Container) -> Vec<MountPoint> {
+    c.record.read().mounts.iter().filter(|m| m.point.typ == "volume").map(|m| m.point.clone()).collect()
 }
 
 impl Containers {
@@ -88,10 +93,12 @@ impl Containers {
         let other = |r: Refusal| (128, r);
         let image = c.record.read().image_id.clone();
         self.check_sources(c).map_err(other)?;
-        let volumes: Vec<String> =
-            c.record.read().mounts.iter().filter(|m| m.point.typ == "volume").map(|m| m.point.name.clone()).collect();
-        for volume in volumes {
-            base.volumes.mount(&volume, &c.id).await.map_err(other)?;
+        for mount in volumes_of(c) {
+            base.volumes.mount(&mount.name, &c.id).await.map_err(other)?;
+            let (place, write) = (("destination", mount.destination.as_str()), mount.rw.to_string());
+            let more =
+                [("container", c.id.as_str()), place, ("read/write", &write), ("propagation", &mount.propagation)];
+            base.volumes.tell(&mount.name, "mount", &more);
         }
         let rootfs = base.images.rootfs(&c.id, &image).await.map_err(|e| other(refuse_image(e)))?;
         let network_ns = self.wire(c).await.map_err(other)?;
@@ -141,11 +148,11 @@ impl Containers {
 
     /// What options of its volumes mounted is unmounted with their last container.
     pub(super) async fn unmount_volumes(&self, c: &Container) {
-        let volumes: Vec<String> =
-            c.record.read().mounts.iter().filter(|m| m.point.typ == "volume").map(|m| m.point.name.clone()).collect();
-        for volume in volumes {
-            if let Err(e) = self.inner.base.volumes.unmount(&volume, &c.id).await {
-                tracing::warn!(container = %c.id, volume, error = %e, "a volume cannot be unmounted");
+        let volumes = &self.inner.base.volumes;
+        for MountPoint { name, .. } in volumes_of(c) {
+            match volumes.unmount(&name, &c.id).await {
+                Ok(()) => volumes.tell(&name, "unmount", &[("container", &c.id)]),
+                Err(e) => tracing::warn!(container = %c.id, volume = name, error = %e, "a volume cannot be unmounted"),
             }
         }
     }
@@ -233,7 +240,7 @@ impl Containers {
         self.send(c, signal).await?;
         let early = kernel::process::drops_signal(pid, signal);
         if status == Status::Paused {
-            let _ = self.inner.base.runtime.unpause(&c.id).await;
+            let _ = self.unpause(&c.id).await;
         }
         let wait = async {
             // A process that is still coming up has no handler yet, and the kernel has dropped the signal.
@@ -297,6 +304,10 @@ impl Containers {
             }
         }
         self.send(&c, number).await?;
+        // A frozen process dies of nothing.
+        if c.status() == Status::Paused && (fatal || number == launch::stop_signal(&c.record.read())) {
+            let _ = self.unpause(&c.id).await;
+        }
         if fatal {
             let gone = ended.wait_for(|s| s.is_none_or(|(s, _)| !s.is_up()));
             let _ = tokio::time::timeout(Duration::from_secs(10), gone).await;

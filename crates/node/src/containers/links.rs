@@ -125,8 +125,9 @@ impl Containers {
 
     /// Links as inspection shows them: `/db:/web/alias`.
     pub(super) fn shown_links(&self, holder: &Record) -> Option<Vec<String>> {
+        // Those of other networks are shown with the networks.
         if holder.host_config.network_mode != DEFAULT_NETWORK {
-            return holder.host_config.links.clone();
+            return None;
         }
         let shown = |(other, alias): &(Arc<Container>, String)| {
             format!("/{}:/{}/{alias}", other.record.read().name, holder.name)

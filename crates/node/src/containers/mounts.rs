@@ -43,7 +43,9 @@ pub fn wishes(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<Wish>, 
         let target = clean(target);
         // `-v a:/x` and an image's `VOLUME /x` are one mount.
         if all.iter().all(|w| w.record.point.destination != target) {
-            all.push(volume("", &target, &host.volume_driver, true));
+            let mut unnamed = volume("", &target, &host.volume_driver, true);
+            unnamed.record.point.mode.clear();
+            all.push(unnamed);
         }
     }
     Ok(all)

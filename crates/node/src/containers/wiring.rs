@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use wire::Refusal;
+use wire::engine::container::{ContainerConfig, HostConfig};
 use wire::engine::network::{EndpointSettings, PortBinding as EnginePort, PortMap};
 
 /// A place on an overlay, given by a manager.
@@ -84,7 +85,7 @@ impl Containers {
         }
         let sandbox = networks.create_sandbox(self.sandbox_spec(&record)?).await?;
         let dir = Record::dir(&self.inner.base.dir, &record.id);
-        let mut publish = wished_ports(&record)?;
+        let mut publish = wished_ports(&record.config, &record.host_config)?;
         for overlay in kept_overlays(&dir) {
             self.join_overlay(&record, overlay, Vec::new()).await?;
         }
@@ -175,7 +176,10 @@ impl Containers {
             _ => SandboxKind::Own,
         };
         let defaults = &self.inner.base.defaults.dns;
-        let either = |own: &[String], default: &[String]| if own.is_empty() { default.to_vec() } else { own.to_vec() };
+        let either = |own: &Option<Vec<String>>, default: &[String]| match own.as_deref() {
+            None | Some([]) => default.to_vec(),
+            Some(own) => own.to_vec(),
+        };
         let mut extra_hosts = Vec::new();
         for host in r.host_config.extra_hosts.iter().flatten() {
             let (name, addr) = host
@@ -227,8 +231,13 @@ impl Containers {
         let infos = self.inner.base.networks.endpoints(&c.id);
         let mut r = c.record.write();
         let mut bound = PortMap::new();
-        for port in r.config.exposed_ports.keys() {
-            bound.insert(normal_port(port), None);
+        // Where nothing can be published, nothing is exposed.
+        let networks = &self.inner.base.networks;
+        let leads_out = |i: &EndpointInfo| !i.internal && networks.local(&i.network_id).is_ok_and(|n| n.is_bridge());
+        if infos.iter().any(leads_out) {
+            for port in r.config.exposed_ports.keys() {
+                bound.insert(normal_port(port), None);
+            }
         }
         let short = r.short_id().to_owned();
         let task = r.task.is_some();
@@ -476,7 +485,10 @@ fn normal_port(port: &str) -> String {
 }
 
 /// `PortBindings` and, with `PublishAllPorts`, the exposed ports.
-fn wished_ports(r: &Record) -> Result<Vec<PortBinding>, Refusal> {
+///
+/// # Errors
+/// 400 for what is no port.
+pub(super) fn wished_ports(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<PortBinding>, Refusal> {
     let mut all = Vec::new();
     let parse_key = |key: &str| -> Result<(u16, model::Protocol), Refusal> {
         let normal = normal_port(key);
@@ -484,7 +496,7 @@ fn wished_ports(r: &Record) -> Result<Vec<PortBinding>, Refusal> {
         let port = port.parse().map_err(|_| Refusal::invalid(format!("invalid port specification: \"{key}\"")))?;
         Ok((port, protocol.parse().map_err(Refusal::invalid)?))
     };
-    for (key, bindings) in &r.host_config.port_bindings {
+    for (key, bindings) in &host.port_bindings {
         let (container_port, protocol) = parse_key(key)?;
         let none = vec![EnginePort::default()];
         let bindings = match bindings {
@@ -512,8 +524,8 @@ fn wished_ports(r: &Record) -> Result<Vec<PortBinding>, Refusal> {
             });
         }
     }
-    if r.host_config.publish_all_ports {
-        for key in r.config.exposed_ports.keys() {
+    if host.publish_all_ports {
+        for key in config.exposed_ports.keys() {
             let (container_port, protocol) = parse_key(key)?;
             if !all.iter().any(|p| p.container_port == container_port && p.protocol == protocol) {
                 all.push(PortBinding { protocol, container_port, host_ip: None, host_port: 0, host_port_end: 0 });

@@ -8,6 +8,7 @@
 mod options;
 mod store;
 
+use crate::events::Events;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -88,6 +89,7 @@ pub struct Volumes {
     state: Arc<parking_lot::Mutex<State>>,
     /// Held while directories change, so that the state is free for readers meanwhile.
     writer: Arc<tokio::sync::Mutex<()>>,
+    events: Events,
 }
 
 #[derive(Default)]
@@ -102,7 +104,8 @@ struct State {
 
 impl Volumes {
     /// Opens the volumes below `root` (`data_root/volumes`).
-    pub async fn open(root: PathBuf) -> Result<Self, Refusal> {
+    /// What comes and goes is told to `events`.
+    pub async fn open(root: PathBuf, events: Events) -> Result<Self, Refusal> {
         let dir = root.clone();
         let (volumes, damaged) = store::blocking(move || store::read_all(&dir)).await?;
         let state = State {
@@ -110,7 +113,8 @@ impl Volumes {
             damaged,
             ..State::default()
         };
-        Ok(Self { root: Arc::new(root), state: Arc::new(parking_lot::Mutex::new(state)), writer: Arc::default() })
+        let state = Arc::new(parking_lot::Mutex::new(state));
+        Ok(Self { root: Arc::new(root), state, writer: Arc::default(), events })
     }
 
     /// What could not be read when the volumes were opened; their files are still there.
@@ -147,7 +151,15 @@ impl Volumes {
         let volume = store::blocking(move || store::create(&root, &name, &record)).await?;
         let volume = Arc::new(volume);
         self.state.lock().volumes.insert(volume.name.clone(), Arc::clone(&volume));
+        self.tell(&volume.name, "create", &[]);
         Ok(volume)
+    }
+
+    /// Tells an event of a volume.
+    pub fn tell(&self, name: &str, action: &str, more: &[(&str, &str)]) {
+        let own = ("driver".to_owned(), "local".to_owned());
+        let more = more.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        self.events.tell("volume", action, name, std::iter::once(own).chain(more).collect());
     }
 
     /// By name.
@@ -266,8 +278,9 @@ impl Volumes {
         }
         let (root, gone) = (Arc::clone(&self.root), name.clone());
         let removed = store::blocking(move || store::remove(&root, &gone)).await;
-        if removed.is_err() {
-            self.state.lock().volumes.insert(name, Arc::clone(volume));
+        match removed {
+            Ok(()) => self.tell(&name, "destroy", &[]),
+            Err(_) => drop(self.state.lock().volumes.insert(name, Arc::clone(volume))),
         }
         removed
     }

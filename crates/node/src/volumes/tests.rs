@@ -28,6 +28,10 @@ impl Drop for Home {
     }
 }
 
+fn events() -> crate::events::Events {
+    crate::events::Events::new(crate::clock::now)
+}
+
 fn named(name: &str) -> VolumeSpec {
     VolumeSpec { name: name.into(), ..VolumeSpec::default() }
 }
@@ -36,7 +40,7 @@ fn named(name: &str) -> VolumeSpec {
 fn refusals_are_dockers() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
+        let volumes = Volumes::open(home.0.join("volumes"), events()).await.unwrap();
         let bad = |spec| {
             let v = volumes.clone();
             async move {
@@ -92,7 +96,7 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
     let home = Home::new();
     run(async {
         let root = home.0.join("volumes");
-        let volumes = Volumes::open(root.clone()).await.unwrap();
+        let volumes = Volumes::open(root.clone(), events()).await.unwrap();
         let anonymous = volumes.create(VolumeSpec::default()).await.unwrap();
         assert_eq!((anonymous.name.len(), anonymous.is_anonymous()), (64, true));
         let labelled = VolumeSpec { labels: [("a".to_owned(), "b".to_owned())].into(), ..named("named") };
@@ -104,7 +108,7 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
         volumes.create(named("broken")).await.unwrap();
         fs::write(root.join("broken/volume.json"), "{").unwrap();
 
-        let volumes = Volumes::open(root.clone()).await.unwrap();
+        let volumes = Volumes::open(root.clone(), events()).await.unwrap();
         assert_eq!(volumes.get("named").unwrap(), first);
         assert!(!root.join(".new-crashed").exists());
         assert_eq!(volumes.damaged().len(), 1);
@@ -120,7 +124,7 @@ fn volumes_survive_a_restart_and_prune_takes_the_right_ones() {
 fn options_are_mounted_while_somebody_uses_them() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
+        let volumes = Volumes::open(home.0.join("volumes"), events()).await.unwrap();
         let source = home.0.join("source");
         fs::create_dir(&source).unwrap();
         fs::write(source.join("theirs"), "x").unwrap();
@@ -137,7 +141,7 @@ fn options_are_mounted_while_somebody_uses_them() {
         volumes.unmount("bound", "c1").await.unwrap();
         assert!(volume.mountpoint.join("theirs").exists());
         // Forgotten by the daemon, mounted in the kernel: removing must not reach what is mounted.
-        let again = Volumes::open(home.0.join("volumes")).await.unwrap();
+        let again = Volumes::open(home.0.join("volumes"), events()).await.unwrap();
         again.remove("bound", false).await.unwrap();
         assert!(source.join("theirs").exists());
         let options = [("type", "tmpfs"), ("o", "size=1m,mode=1777"), ("device", "tmpfs")];
@@ -166,7 +170,7 @@ fn options_are_mounted_while_somebody_uses_them() {
 fn a_fresh_volume_gets_the_images_content_once() {
     let home = Home::new();
     run(async {
-        let volumes = Volumes::open(home.0.join("volumes")).await.unwrap();
+        let volumes = Volumes::open(home.0.join("volumes"), events()).await.unwrap();
         let tree = home.0.join("tree");
         fs::create_dir_all(tree.join("data/sub")).unwrap();
         fs::write(tree.join("data/f"), "content").unwrap();

@@ -26,7 +26,7 @@ async fn exit_codes_users_directories_and_environment() {
         ..spec(&["sh", "-c", "id; pwd; echo $HOME"])
     };
     let (text, _) = exec(user).await;
-    assert!(text.contains("uid=33(web) gid=33(web) groups=44(media)"), "{text}");
+    assert!(text.contains("uid=33(web) gid=33(web) groups=33(web),44(media)"), "{text}");
     assert!(text.contains("/tmp\n/srv\n"), "{text}");
     let (text, _) = exec(ExecSpec { env: vec!["A=2".into(), "B=3".into()], ..spec(&["sh", "-c", "echo $A$B; cat /proc/self/cgroup; grep -E 'Seccomp:|CapEff' /proc/self/status; readlink /proc/self/ns/pid /proc/1/ns/pid"]) }).await;
     // Version 2 gives a container a view of its own, where its group is the root.

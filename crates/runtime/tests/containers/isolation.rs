@@ -31,7 +31,7 @@ async fn users_are_users() {
         Launch { user: User::Named(user.into()), ..lab.launch("id; echo $HOME; grep CapEff /proc/self/status; echo x > /dev/stdout; cat /proc/1/environ >/dev/null && echo own") }
     };
     let (text, _) = lab.run(&wish("web")).await;
-    assert!(text.contains("uid=33(web) gid=33(web) groups=44(media)"), "{text}");
+    assert!(text.contains("uid=33(web) gid=33(web) groups=33(web),44(media)"), "{text}");
     assert!(text.contains("/srv\n") && text.contains("CapEff:\t0000000000000000") && text.contains("\nx\n"), "{text}");
     let (text, _) = lab.run(&wish("1234:44")).await;
     assert!(text.contains("uid=1234 gid=44(media)"), "{text}");

@@ -55,7 +55,8 @@ pub(super) fn request(query: BuildQuery) -> Result<BuildRequest, Refusal> {
     let platform = match words.text("platform") {
         "" => None,
         text => {
-            let unknown = || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture"));
+            let unknown =
+                || Refusal::invalid(format!("\"{text}\": unknown operating system or architecture: invalid argument"));
             let known = Platform::parse(text)
                 .ok()
                 .filter(|p| p.os == "linux" && images::ARCHITECTURES.contains(&p.architecture.as_str()));

@@ -162,14 +162,18 @@ impl Containers for Backend {
         if one_shot && !stream {
             return Ok(stream::iter([first]).boxed());
         }
-        let samples = stream::unfold((containers, id, first), |(containers, id, before)| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+        let later = stream::unfold((containers, id, first.clone()), |(containers, id, before)| async move {
+            // One that is removed has no next sample.
+            let removed = containers.wait(&id, Until::Removed).ok()?;
+            if tokio::time::timeout(Duration::from_secs(1), removed).await.is_ok() {
+                return None;
+            }
             let mut now = containers.sample(&id).await.ok()?;
             now.precpu_stats = before.cpu_stats.clone();
             now.preread = before.read;
             Some((now.clone(), (containers, id, now)))
         });
-        Ok(if stream { samples.boxed() } else { samples.take(1).boxed() })
+        Ok(if stream { stream::iter([first]).chain(later).boxed() } else { later.take(1).boxed() })
     }
 
     async fn changes(&self, id: &str) -> Answer<Vec<FilesystemChange>> {

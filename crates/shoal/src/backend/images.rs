@@ -40,6 +40,8 @@ impl Images for Backend {
         let i = self.0.images.get(name).map_err(refuse_image)?;
         let json = serde_json::to_value(&i.config.config).map_err(|e| Refusal::internal(e.to_string()))?;
         let config: ImageConfig = lenient::from_value(json).map_err(|e| Refusal::internal(e.to_string()))?;
+        // What the classic builder and `docker commit` wrote down.
+        let made_in = i.config.rest.get("container_config").and_then(|c| lenient::from_value(c.clone()).ok());
         Ok(ImageInspect {
             id: i.id.clone(),
             repo_tags: i.repo_tags.clone(),
@@ -53,6 +55,8 @@ impl Images for Backend {
                 .unwrap_or_else(|| Time(model::Timestamp(i.created_unix_nanos)).to_string()),
             docker_version: i.config.docker_version.clone(),
             author: i.config.author.clone(),
+            container: i.config.container.clone(),
+            container_config: made_in,
             config,
             architecture: i.config.architecture.clone(),
             variant: i.config.variant.clone(),

@@ -14,9 +14,8 @@ impl Volumes for Backend {
         }
         let create =
             VolumeSpec { name: body.name, driver: body.driver, options: body.driver_opts, labels: body.labels };
-        let v = self.0.volumes.create(create).await?;
-        self.tell_volume("create", &v.name);
-        Ok(shown(&v))
+        let made = self.0.volumes.create(create).await?;
+        Ok(shown(&made))
     }
 
     async fn list(&self) -> Answer<Vec<ListedVolume>> {
@@ -33,28 +32,17 @@ impl Volumes for Backend {
     }
 
     async fn remove(&self, name: &str, force: bool) -> Answer<()> {
-        self.0.volumes.remove(name, force).await?;
-        self.tell_volume("destroy", name);
-        Ok(())
+        self.0.volumes.remove(name, force).await
     }
 
     async fn prune(&self, query: PruneQuery) -> Answer<VolumesPruned> {
         let words = |key: &str| query.filters.get(key).map(str::to_owned).collect();
         let filter = VolumePrune { all: query.all, labels: words("label"), not_labels: words("label!") };
         let (gone, space_reclaimed) = self.0.volumes.prune(filter).await?;
-        for name in &gone {
-            self.tell_volume("destroy", name);
-        }
-        let pruned = VolumesPruned { volumes_deleted: Some(gone).filter(|g| !g.is_empty()), space_reclaimed };
+        let pruned = VolumesPruned { volumes_deleted: Some(gone), space_reclaimed };
         let reclaimed = [("reclaimed".to_owned(), pruned.space_reclaimed.to_string())].into();
         self.0.events.tell("volume", "prune", "", reclaimed);
         Ok(pruned)
-    }
-}
-
-impl Backend {
-    fn tell_volume(&self, action: &str, name: &str) {
-        self.0.events.tell("volume", action, name, [("driver".to_owned(), "local".to_owned())].into());
     }
 }
 

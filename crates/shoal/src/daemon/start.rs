@@ -134,8 +134,9 @@ async fn build(settings: Settings) -> Result<Arc<Engine>> {
     })
     .await
     .map_err(|e| anyhow::anyhow!("networks: {}", node::chain(&e)))?;
-    let volumes =
-        Volumes::open(settings.data_root.join("volumes")).await.map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
+    let volumes = Volumes::open(settings.data_root.join("volumes"), events.clone())
+        .await
+        .map_err(|e| anyhow::anyhow!("volumes: {e}"))?;
     let plugins = node::plugins::Plugins::open(settings.data_root.join("plugins"))
         .map_err(|e| anyhow::anyhow!("plugins: {e}"))?;
     let runtime = runtime::Runtime::open(settings.exec_root.clone()).context("runtime")?;

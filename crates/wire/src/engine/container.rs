@@ -61,9 +61,9 @@ shapes! {
         cap_add: StrSlice = "CapAdd";
         cap_drop: StrSlice = "CapDrop";
         cgroupns_mode: String = "CgroupnsMode";
-        dns: Vec<String> = "Dns";
-        dns_options: Vec<String> = "DnsOptions";
-        dns_search: Vec<String> = "DnsSearch";
+        dns: Option<Vec<String>> = "Dns";
+        dns_options: Option<Vec<String>> = "DnsOptions";
+        dns_search: Option<Vec<String>> = "DnsSearch";
         extra_hosts: Option<Vec<String>> = "ExtraHosts";
         group_add: Option<Vec<String>> = "GroupAdd";
         ipc_mode: String = "IpcMode";

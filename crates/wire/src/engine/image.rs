@@ -26,6 +26,8 @@ shapes! {
         created: String = "Created" omitempty;
         docker_version: String = "DockerVersion";
         author: String = "Author";
+        container: String = "Container" omitempty;
+        container_config: Option<ContainerConfig> = "ContainerConfig" omitempty;
         config: ImageConfig = "Config";
         architecture: String = "Architecture";
         variant: String = "Variant" omitempty;
@@ -39,18 +41,18 @@ shapes! {
     }
     /// The image's defaults for containers.
     ImageConfig {
-        user: String = "User" omitempty;
+        user: String = "User";
         exposed_ports: Set = "ExposedPorts" omitempty;
-        env: Vec<String> = "Env" omitempty;
-        entrypoint: StrSlice = "Entrypoint" omitempty;
-        cmd: StrSlice = "Cmd" omitempty;
-        volumes: Set = "Volumes" omitempty;
-        working_dir: String = "WorkingDir" omitempty;
-        labels: Map = "Labels" omitempty;
+        env: Option<Vec<String>> = "Env";
+        entrypoint: StrSlice = "Entrypoint";
+        cmd: StrSlice = "Cmd";
+        volumes: Option<Set> = "Volumes";
+        working_dir: String = "WorkingDir";
+        labels: Option<Map> = "Labels";
         stop_signal: String = "StopSignal" omitempty;
         args_escaped: bool = "ArgsEscaped" omitempty;
         healthcheck: Option<HealthConfig> = "Healthcheck" omitempty;
-        on_build: Vec<String> = "OnBuild" omitempty;
+        on_build: Option<Vec<String>> = "OnBuild";
         shell: StrSlice = "Shell" omitempty;
     }
     /// Layers (diff ids).

@@ -156,8 +156,23 @@ impl Serialize for Base64 {
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        decode_base64(&String::deserialize(d)?).map(Self).ok_or_else(|| serde::de::Error::custom("illegal base64 data"))
+        decode_go_base64(&String::deserialize(d)?).map(Self).map_err(serde::de::Error::custom)
     }
+}
+
+/// Base64 as Go's JSON reads it: the standard alphabet, padded, with line ends wherever they are.
+fn decode_go_base64(text: &str) -> Result<Vec<u8>, String> {
+    use base64::DecodeError::{InvalidByte, InvalidLastSymbol, InvalidLength, InvalidPadding};
+    use base64::Engine as _;
+    let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
+    base64::engine::general_purpose::STANDARD.decode(&plain).map_err(|e| {
+        let at = match e {
+            InvalidByte(at, _) | InvalidLastSymbol(at, _) => at,
+            // Go names the beginning of the group of four that is not complete.
+            InvalidLength(_) | InvalidPadding => plain.len().saturating_sub(1) / 4 * 4,
+        };
+        format!("illegal base64 data at input byte {at}")
+    })
 }
 
 /// Base64 of any dialect: standard or URL alphabet, padded or not.

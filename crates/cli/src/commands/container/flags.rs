@@ -351,9 +351,9 @@ impl ContainerFlags {
             cap_add: wire::engine::StrSlice(some(&self.cap_add)),
             cap_drop: wire::engine::StrSlice(some(&self.cap_drop)),
             cgroupns_mode: text(&self.cgroupns),
-            dns: self.dns.clone(),
-            dns_options: self.dns_option.clone(),
-            dns_search: self.dns_search.clone(),
+            dns: Some(self.dns.clone()),
+            dns_options: Some(self.dns_option.clone()),
+            dns_search: Some(self.dns_search.clone()),
             extra_hosts: some(
                 &self.add_host.iter().map(|h| h.replacen('=', ":", usize::from(!h.contains(':')))).collect(),
             ),

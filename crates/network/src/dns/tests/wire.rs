@@ -69,7 +69,9 @@ fn what_is_not_ours_is_handed_on_unless_there_is_nobody_to_hand_it_to() {
 fn a_private_alias_goes_before_what_others_call_so_and_is_nobody_elses() {
     let shop: Arc<str> = id::<NetworkId>(2).as_str().into();
     let links = [("bar", "lonely"), ("web", "rr"), ("late", "not-yet")];
-    let links = links.map(|(alias, to)| (alias.to_owned(), (shop.clone(), to.to_owned()))).into();
+    let links = links
+        .map(|(alias, to)| (alias.to_owned(), vec![("elsewhere".into(), to.to_owned()), (shop.clone(), to.to_owned())]))
+        .into();
     let linked = Scope { links, ..scope() };
     assert_eq!(addresses(&reply(&linked, "BAR.", RecordType::A)), [ip("10.0.1.31")]);
     assert_eq!(addresses(&reply(&linked, "web.", RecordType::A)).len(), 2);

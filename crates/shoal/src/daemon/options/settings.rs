@@ -155,10 +155,17 @@ impl Settings {
             network_options.entry(driver).or_default().insert(key, value);
         }
         let (insecure, mirrors) = (given.list("insecure-registry"), given.list("registry-mirror"));
-        let registries = images::RegistrySettings::parse(insecure, mirrors).unwrap_or_else(|all| {
+        let mut registries = images::RegistrySettings::parse(insecure, mirrors).unwrap_or_else(|all| {
             wrong.extend(all);
             images::RegistrySettings::default()
         });
+        let mut count = |name: &str| text(name).and_then(|n| keep_one(values::number(&n, 1, 1000), &mut wrong));
+        if let Some(n) = count("max-concurrent-downloads") {
+            registries.downloads_at_once = n as usize;
+        }
+        if let Some(n) = count("max-download-attempts") {
+            registries.download_attempts = n as u32;
+        }
         let settings = Self {
             hosts,
             registries,
