@@ -125,18 +125,6 @@ pub enum ImageError {
         /// The registry's words.
         detail: String,
     },
-    /// The registry's image is for another platform.
-    #[error(
-        "image with reference {name} was found but does not match the specified platform: wanted {wanted}, actual: {actual}"
-    )]
-    WrongPlatform {
-        /// Familiar reference.
-        name: String,
-        /// Asked for.
-        wanted: String,
-        /// Found.
-        actual: String,
-    },
     /// No such tag in a repository that is to be pushed.
     #[error("tag does not exist: {0}")]
     TagDoesNotExist(String),
@@ -177,7 +165,6 @@ impl ImageError {
             | Self::ManifestUnknown { .. }
             | Self::RepositoryUnknown { .. }
             | Self::NoPlatform(_)
-            | Self::WrongPlatform { .. }
             | Self::TagDoesNotExist(_)
             | Self::PullDenied(_) => ErrorKind::NotFound,
             Self::Reference(_) | Self::InvalidArgument(_) => ErrorKind::Invalid,

@@ -432,7 +432,18 @@ fn an_index_gives_each_platform_its_image() {
         }
         let (tx, _said) = listen();
         let none = Platform { os: "linux".into(), architecture: "riscv64".into(), variant: String::new() };
-        let said = other.pull(all, Some(none), Credentials::Anonymous, tx).await.unwrap_err().to_string();
+        let said = other.pull(all, Some(none.clone()), Credentials::Anonymous, tx).await.unwrap_err().to_string();
         assert_eq!(said, "no matching manifest for linux/riscv64 in the manifest list entries");
+
+        // What is there for one platform only is taken, with a warning.
+        let (tx, said) = listen();
+        let mine = name(&format!("{host}/many:mine"));
+        let pulled = other.pull(mine, Some(none), Credentials::Anonymous, tx).await.unwrap();
+        let wrong = "was found but does not match the specified platform: wanted linux/riscv64, actual: ";
+        let said = said.await.unwrap();
+        assert!(
+            pulled.id == ids[0] && said.iter().any(|s| s.starts_with("WARNING: ") && s.contains(wrong)),
+            "{said:?}"
+        );
     });
 }

@@ -1,5 +1,6 @@
 //! Mounts and paths below a directory that is not to be trusted.
 use nix::mount::{MntFlags, MsFlags};
+use nix::sys::statfs::FsType;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -276,7 +277,7 @@ pub fn unescape(text: &str) -> PathBuf {
 /// What kind of file system a directory is on, as Docker calls it.
 pub fn filesystem_name(dir: &Path) -> &'static str {
     // include/uapi/linux/magic.h; zfs has its own.
-    const NAMES: [(i64, &str); 8] = [
+    const NAMES: [(u32, &str); 8] = [
         (0xef53, "extfs"),
         (0x5846_5342, "xfs"),
         (0x9123_683e, "btrfs"),
@@ -286,8 +287,8 @@ pub fn filesystem_name(dir: &Path) -> &'static str {
         (0x6969, "nfs"),
         (0x2fc1_2fc1, "zfs"),
     ];
-    let magic = nix::sys::statfs::statfs(dir).map(|s| s.filesystem_type().0 as i64);
-    NAMES.iter().find(|(m, _)| magic == Ok(*m)).map_or("<unknown>", |(_, name)| name)
+    let kind = nix::sys::statfs::statfs(dir).map(|s| s.filesystem_type());
+    NAMES.iter().find(|(m, _)| kind == Ok(FsType(*m as _))).map_or("<unknown>", |(_, name)| name)
 }
 
 #[cfg(test)]

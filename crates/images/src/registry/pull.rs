@@ -123,7 +123,6 @@ async fn one(
             (raw, parsed)
         }
     };
-    check_platform(reference, &parsed, platform.as_ref())?;
     if layers.len() != parsed.rootfs.diff_ids.len() {
         return Err(ImageError::malformed("registry manifest", "its layers do not match its configuration"));
     }
@@ -149,20 +148,22 @@ async fn one(
     })
     .await?;
     teller.say(format!("Digest: {digest}")).await?;
+    if let Some(wrong) = platform.and_then(|asked| other_platform(reference, &done.0.config, &asked)) {
+        teller.say(format!("WARNING: {wrong}")).await?;
+    }
     Ok(done)
 }
 
-fn check_platform(reference: &Reference, config: &ImageConfig, asked: Option<&Platform>) -> Result<(), ImageError> {
-    let Some(asked) = asked else { return Ok(()) };
+/// An image that is there for one platform only is taken as it is, whatever was asked for.
+fn other_platform(reference: &Reference, config: &ImageConfig, asked: &Platform) -> Option<String> {
     let actual =
         Platform { os: config.os.clone(), architecture: config.architecture.clone(), variant: config.variant.clone() };
     let fits = asked.os == actual.os
         && asked.architecture == actual.architecture
         && (asked.variant.is_empty() || asked.variant == actual.variant);
-    if fits {
-        return Ok(());
-    }
-    Err(ImageError::WrongPlatform { name: reference.familiar(), wanted: asked.to_string(), actual: actual.to_string() })
+    let name = reference.familiar();
+    let why = "was found but does not match the specified platform";
+    (!fits).then(|| format!("image with reference {name} {why}: wanted {asked}, actual: {actual}"))
 }
 
 /// All layers, leased; the first failure ends the others.

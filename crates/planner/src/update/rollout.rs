@@ -68,7 +68,7 @@ pub(crate) fn run(draft: &mut Draft<'_>, memory: &mut PlannerMemory, service: &S
         stuck.extend(round.overdue(draft, memory, slot));
     }
     if !under_way {
-        if stale.is_empty() && !(unseen && !slots.is_empty()) {
+        if stale.is_empty() && (!unseen || slots.is_empty()) {
             return;
         }
         set_status(draft, service, UpdateState::Updating, "update in progress", began, false);
