@@ -191,6 +191,11 @@ async fn an_image_is_shown_as_the_version_knows_it() {
         assert_eq!(image["Config"].get("Hostname").is_some(), hostname, "{version}: {image}");
         assert!(always.iter().all(|name| image["Config"].get(name).is_some()), "{version}: {image}");
     }
+    for (version, tags) in [("1.42", json!(["<none>:<none>"])), ("1.43", json!([]))] {
+        let dangling = "/images/json?filters=%7B%22dangling%22%3A%5B%22true%22%5D%7D";
+        let images = call(&r.socket, "GET", &format!("/v{version}{dangling}"), "").await.json();
+        assert_eq!(images[0]["RepoTags"], tags, "{version}");
+    }
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ assert run.put_archive("/tmp", b"x" * 1000)
 bits, stat = run.get_archive("/tmp")
 assert stat["name"] == "tmp" and b"".join(bits) == b"tar"
 assert c.volumes.create("v", labels={"l": "1"}).name == "v"
-assert c.images.list(name="alpine")[0].id.startswith("sha256:") and len(c.api.images(all=True)) == 2
+assert c.images.list(name="alpine")[0].id.startswith("sha256:") and len(c.api.images(all=True)) == 3
 ev = c.events(since=1, until=2, decode=True)
 assert list(ev) == []
 assert c.swarm.init(advertise_addr="127.0.0.1", task_history_retention_limit=4)

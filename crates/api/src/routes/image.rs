@@ -17,6 +17,8 @@ use wire::engine::image::{AuthConfig, ImageInspect, ImageSummary};
 use wire::engine::shape::decode_base64;
 use wire::engine::{Filters, lenient};
 
+/// The first version whose clients know an image without a name by its having none.
+const NO_NAME_UNTIL: ApiVersion = ApiVersion(43);
 /// The first version whose clients do not want an image's size under a second name.
 const VIRTUAL_SIZE_UNTIL: ApiVersion = ApiVersion(44);
 /// The first version whose clients do not ask from which container an image was made.
@@ -65,7 +67,14 @@ async fn list(State(app): Here, version: ApiVersion, p: Params) -> Reply {
         filters.add("reference", name);
     }
     let how = ListImages { all: p.flag("all"), shared_size: p.flag("shared-size") };
-    shown(&chosen(&filters, app.images.list(how).await?)?, version)
+    let mut images = chosen(&filters, app.images.list(how).await?)?;
+    if version < NO_NAME_UNTIL {
+        for image in images.iter_mut().filter(|i| i.repo_tags.is_empty() && i.repo_digests.is_empty()) {
+            image.repo_tags.push("<none>:<none>".into());
+            image.repo_digests.push("<none>@<none>".into());
+        }
+    }
+    shown(&images, version)
 }
 
 /// In the order of the fields that clients print, where nothing has to be added.

@@ -436,7 +436,8 @@ impl Images for Fake {
             created,
             ..Default::default()
         };
-        Ok(vec![image("busybox:latest", 1), image("alpine:latest", 2)])
+        let nameless = ImageSummary { repo_tags: Vec::new(), ..image("", 0) };
+        Ok(vec![image("busybox:latest", 1), image("alpine:latest", 2), nameless])
     }
     async fn inspect(&self, name: &str) -> Answer<ImageInspect> {
         if !name.ends_with("busybox") && !name.starts_with("busybox") && !name.starts_with("sha256:") {
