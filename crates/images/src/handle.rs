@@ -13,7 +13,7 @@ use crate::{
 };
 use std::{
     io::{self, BufWriter, Read, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 use tokio::{
@@ -86,11 +86,6 @@ impl Images {
     async fn run<T: Send + 'static>(&self, work: impl FnOnce(Arc<Store>) -> R<T> + Send + 'static) -> R<T> {
         let store = Arc::clone(&self.store);
         blocking(move || work(store)).await
-    }
-
-    /// Where the store is.
-    pub fn root(&self) -> &Path {
-        self.store.paths.root()
     }
 
     /// What could not be read when the store was opened.
@@ -283,6 +278,12 @@ impl Images {
     pub async fn rootfs(&self, container_id: &str, image: &str) -> R<Rootfs> {
         let (container, image) = (container_id.to_owned(), image.to_owned());
         self.run(move |store| store.mount_rootfs(&container, &image)).await
+    }
+
+    /// Where a container's root file system is, mounted or not.
+    pub async fn rootfs_places(&self, container_id: &str) -> R<Rootfs> {
+        let container = container_id.to_owned();
+        self.run(move |store| Ok(store.rootfs_of(&container)?.0)).await
     }
 
     /// Unmounts; the container's files stay. Repeatable.

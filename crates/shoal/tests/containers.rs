@@ -141,6 +141,8 @@ fn containers_share_memory_and_outlive_their_clients() {
         if found == "etc/inner/file" { Ok(()) } else { Err(found) }
     });
     assert_eq!(on("docker cp mounts:/ - | tar tP | head -1"), "/");
+    let places = on("docker inspect mounts --format '{{range .GraphDriver.Data}}{{println .}}{{end}}'");
+    assert_eq!(places.lines().filter(|p| p.starts_with("/var/lib/shoal/images/")).count(), 4, "{places}");
     on("docker rm -fv mounts");
 
     lab.refused(HOST, &format!("docker create -e =x {IMAGE} true"), "invalid environment variable: =x");

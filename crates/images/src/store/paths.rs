@@ -7,7 +7,7 @@
 //! mounts/<container>/{rootfs.json,upper/,work/,merged/}     staging/  what is not finished, emptied at open
 //! ```
 use crate::digest::hex_of;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Paths {
@@ -17,9 +17,6 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn new(root: PathBuf) -> Self {
         Self { root }
-    }
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
     pub(crate) fn layers(&self) -> PathBuf {
         self.root.join("layers")

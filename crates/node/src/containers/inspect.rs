@@ -43,7 +43,7 @@ impl Containers {
             driver: "overlay2".into(),
             platform: "linux".into(),
             exec_ids: Some(self.running_execs(&c)).filter(|e| !e.is_empty()),
-            graph_driver: self.graph_driver(&r),
+            graph_driver: self.graph_driver(&r).await,
             size_rw: sizes.map(|(rw, _)| rw as i64),
             size_root_fs: sizes.map(|(_, all)| all as i64),
             mounts: r.mounts.iter().filter(|m| !m.hidden).map(|m| m.point.clone()).collect(),
@@ -77,13 +77,19 @@ impl Containers {
         }
     }
 
-    fn graph_driver(&self, r: &Record) -> DriverData {
-        let root = self.inner.base.images.root().join("mounts").join(&r.id);
-        let path = |name: &str| {
-            (name.to_owned(), root.join(name.trim_end_matches("Dir").to_lowercase()).display().to_string())
+    async fn graph_driver(&self, r: &Record) -> DriverData {
+        let Ok(places) = self.inner.base.images.rootfs_places(&r.id).await else {
+            return DriverData { data: None, name: "overlay2".into() };
         };
-        let data = ["MergedDir", "UpperDir", "WorkDir"].into_iter().map(path).collect();
-        DriverData { data: Some(data), name: "overlay2".into() }
+        let lower: Vec<String> = places.lower.iter().map(|dir| dir.display().to_string()).collect();
+        let one = |name: &str, dir: &std::path::Path| (name.to_owned(), dir.display().to_string());
+        let data = [
+            ("LowerDir".to_owned(), lower.join(":")),
+            one("MergedDir", &places.merged),
+            one("UpperDir", &places.upper),
+            one("WorkDir", &places.work),
+        ];
+        DriverData { data: Some(data.into()), name: "overlay2".into() }
     }
 
     /// One container's healths and times in words, as `docker ps` shows them.
