@@ -210,14 +210,15 @@ async fn who_has_a_watchdog_runs_only_as_long_as_it_is_fed() {
     let lab = Lab::new();
     let (watched, other) = (lab.launch("sleep 1000"), lab.launch("sleep 1000"));
     let watchdog = Watchdog::at(lab.dir.join("watchdog"));
-    watchdog.feed(Some(Duration::from_millis(400))).unwrap();
+    // Longer than it takes to come up, also on a slow machine.
+    watchdog.feed(Some(Duration::from_secs(5))).unwrap();
     lab.runtime.create(&watched).await.unwrap();
     lab.runtime.set_watchdog(&watched.id, &watchdog).await.unwrap();
     lab.runtime.start(&watched.id).await.unwrap();
     lab.up(&other).await;
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(1) {
-        watchdog.feed(Some(Duration::from_millis(400))).unwrap();
+    while begun.elapsed() < Duration::from_secs(3) {
+        watchdog.feed(Some(Duration::from_secs(2))).unwrap();
         assert!(timeout(Duration::from_millis(50), lab.wait(&watched.id)).await.is_err(), "it is fed");
     }
     let exit = lab.wait(&watched.id).await;
