@@ -52,6 +52,9 @@ pub enum ImageError {
     /// A `--change` instruction or another argument is wrong.
     #[error("{0}")]
     InvalidArgument(String),
+    /// A file where a directory is, or the other way round. Docker does not hold that against the client.
+    #[error("{0}")]
+    Overwrite(String),
     /// A tar stream, manifest or configuration is malformed.
     #[error("{what}: {why}")]
     Malformed {
@@ -181,6 +184,7 @@ impl ImageError {
             | Self::Damaged { .. }
             | Self::Registry(_)
             | Self::Cancelled
+            | Self::Overwrite(_)
             | Self::Io { .. }
             | Self::Worker(_) => ErrorKind::Internal,
         }

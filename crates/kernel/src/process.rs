@@ -132,6 +132,11 @@ pub fn reset_signals() -> io::Result<()> {
     Ok(())
 }
 
+/// Holds back every signal, also across exec: for a program that takes them when it is ready.
+pub fn hold_signals() -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None)?)
+}
+
 /// Marks every descriptor from `first` on to be closed by exec.
 pub fn close_on_exec_from(first: RawFd) -> io::Result<()> {
     // SAFETY: only flags of descriptors change; none is closed under anybody's feet.

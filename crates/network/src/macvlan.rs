@@ -32,11 +32,6 @@ fn vlan_of(name: &str) -> Option<(&str, u16)> {
     Some((link, vlan))
 }
 
-/// Whether such a network has a parent that leads somewhere.
-pub fn has_parent(options: &BTreeMap<String, String>) -> bool {
-    asked_parent(options).is_some()
-}
-
 fn asked_parent(options: &BTreeMap<String, String>) -> Option<&str> {
     options.get(PARENT).map(String::as_str).filter(|name| !name.is_empty())
 }

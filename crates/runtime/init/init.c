@@ -14,12 +14,14 @@ int main(int argc, char **argv) {
         fprintf(stderr, "docker-init: no program given\n");
         return 1;
     }
-    sigset_t all, before;
+    /* We come with every signal held back, so that none is lost before we can hear. */
+    sigset_t all, none;
+    sigemptyset(&none);
     sigfillset(&all);
     int own[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGABRT, SIGTRAP, SIGSYS};
     for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
         sigdelset(&all, own[i]);
-    sigprocmask(SIG_SETMASK, &all, &before);
+    sigprocmask(SIG_SETMASK, &all, NULL);
     pid_t child = fork();
     if (child < 0) {
         perror("docker-init: fork");
@@ -31,7 +33,7 @@ int main(int argc, char **argv) {
         signal(SIGTTOU, SIG_IGN);
         tcsetpgrp(0, getpgrp());
         signal(SIGTTOU, SIG_DFL);
-        sigprocmask(SIG_SETMASK, &before, NULL);
+        sigprocmask(SIG_SETMASK, &none, NULL);
         execvp(argv[first], argv + first);
         int code = errno == ENOENT ? 127 : 126;
         fprintf(stderr, "docker-init: exec %s failed: %s\n", argv[first], strerror(errno));

@@ -11,7 +11,7 @@ mod become_user;
 mod build_root;
 
 use crate::launch::NamespaceMode;
-use crate::plan::{Plan, Process};
+use crate::plan::{INIT_PATH, Plan, Process};
 use kernel::cgroup::Cgroup;
 use kernel::process::PidFd;
 use nix::sched::{CloneFlags, setns, unshare};
@@ -162,6 +162,9 @@ fn init(plan: &Plan, mut ends: Ends) -> Result<std::convert::Infallible> {
     let terminal = build_root::build(plan, ends.console.take())?;
     let program = become_user::become_user(&plan.process, filter.as_deref(), terminal, ends.stdio.take())?;
     kernel::process::close_on_exec_from(3).during("cannot close descriptors")?;
+    if plan.process.args.first().is_some_and(|program| program == INIT_PATH) {
+        kernel::process::hold_signals().during("cannot hold signals back")?;
+    }
     File::from(ends.status).write_all(b"R").during("cannot report to the shim")?;
     if let Some(start) = ends.start.take() {
         let mut byte = [0];

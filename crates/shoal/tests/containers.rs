@@ -79,6 +79,27 @@ fn containers_share_memory_and_outlive_their_clients() {
     assert_eq!(on("docker inspect seen --format '{{len .NetworkSettings.Networks}}'"), "0");
     on("docker rm seen && docker network rm wide");
 
+    // A network is one, by whichever of its names.
+    let by_id = on("docker network create near");
+    on(&format!("docker run -d --name both --network {by_id} -p 8123:80 {IMAGE} sleep 1000"));
+    assert_eq!(on("docker inspect both --format '{{range $n, $_ := .NetworkSettings.Networks}}{{$n}}{{end}}'"), "near");
+    assert_eq!(on("docker ps -q --filter network=near | wc -l"), "1");
+    assert!(on("docker port both").contains(":8123"));
+    on("docker rm -f both && docker network rm near");
+
+    // What is told to process 1 before it can listen is not lost, where the engine's own init is process 1; and who is
+    // gone is not shown as running.
+    for round in 0..5 {
+        on(&format!("docker create --name told --init {IMAGE} sleep 1000"));
+        let post = |path: &str| {
+            format!("curl -sf -X POST --unix-socket /var/run/docker.sock http://d/v1.51/containers/told/{path}")
+        };
+        on(&format!("{} && {}", post("start"), post("kill?signal=TERM")));
+        assert_eq!(on("docker wait told"), "143", "round {round}");
+        assert_eq!(on("docker inspect told --format '{{.State.Status}}'"), "exited");
+        on("docker rm told");
+    }
+
     // A link's name is a name of the container.
     on(&format!("docker run -d --name db {IMAGE} sleep 1000"));
     create("--link db:store");
@@ -101,6 +122,9 @@ fn containers_share_memory_and_outlive_their_clients() {
     let said = lab.say(HOST, "docker exec -u nosuch known true; echo $?");
     assert!(said.out.ends_with("passwd file\r\n126") && said.out.starts_with("unable to find user"), "{said:?}");
     on("docker rm -f known");
+
+    // Who says until when hears of all that is remembered.
+    assert!(on("docker events --until $(date +%s) --format '{{.Action}}'").lines().any(|l| l == "create"));
 
     // What happens to volumes is told.
     let begin = on("date +%s");

@@ -1,7 +1,8 @@
 //! The version in the path.
 use axum::extract::FromRequestParts;
-use http::Uri;
+use http::header::USER_AGENT;
 use http::request::Parts;
+use http::{HeaderMap, Uri};
 use std::convert::Infallible;
 use wire::Refusal;
 
@@ -23,8 +24,18 @@ impl Default for ApiVersion {
 impl<S: Sync> FromRequestParts<S> for ApiVersion {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get().copied().unwrap_or_default())
+        let said: Self = parts.extensions.get().copied().unwrap_or_default();
+        Ok(if is_compose_1(&parts.headers) { said.min(KNOWN_TO_COMPOSE_1) } else { said })
     }
+}
+
+/// docker-compose 1 says whatever version is offered to it, and cannot do without what newer ones have left out: an image's
+/// `ContainerConfig`, a container's short id among its aliases.
+const KNOWN_TO_COMPOSE_1: ApiVersion = ApiVersion(44);
+
+fn is_compose_1(head: &HeaderMap) -> bool {
+    let client = head.get(USER_AGENT).and_then(|v| v.to_str().ok());
+    client.is_some_and(|client| client.starts_with("docker-compose/1."))
 }
 
 /// Takes `/v1.NN` off a path. A path without version stays as it is.

@@ -95,16 +95,9 @@ pub(super) fn with_virtual_size<T: Serialize>(images: &T, version: ApiVersion) -
     shown
 }
 
-/// docker-compose 1 speaks whatever version is offered, and still cannot do without `ContainerConfig` when it makes a
-/// container anew.
-fn is_compose_1(head: &HeaderMap) -> bool {
-    let client = head.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok());
-    client.is_some_and(|client| client.starts_with("docker-compose/1."))
-}
-
 /// One image as clients of a version know it.
-fn inspected(mut image: ImageInspect, version: ApiVersion, with_container: bool) -> Reply {
-    match version < CONTAINER_CONFIG_UNTIL || with_container {
+fn inspected(mut image: ImageInspect, version: ApiVersion) -> Reply {
+    match version < CONTAINER_CONFIG_UNTIL {
         true => _ = image.container_config.get_or_insert_default(),
         false => (image.container, image.container_config) = (String::new(), None),
     }
@@ -247,10 +240,10 @@ async fn search(State(app): Here, p: Params) -> Reply {
     json(&found)
 }
 
-async fn get_one(State(app): Here, Path(rest): Path<String>, version: ApiVersion, head: HeaderMap) -> Reply {
+async fn get_one(State(app): Here, Path(rest): Path<String>, version: ApiVersion) -> Reply {
     let (name, verb) = split(&rest)?;
     match verb {
-        "json" => inspected(app.images.inspect(name).await?, version, is_compose_1(&head)),
+        "json" => inspected(app.images.inspect(name).await?, version),
         "history" => json(&app.images.history(name).await?),
         "get" => answer::bytes(app.images.save(vec![name.to_owned()]).await?, "application/x-tar"),
         _ => Err(page_not_found()),

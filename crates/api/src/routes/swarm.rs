@@ -44,7 +44,18 @@ async fn init(State(app): Here, request: Request) -> Reply {
     convert::cluster_spec_merge(&mut spec, &request.spec)?;
     spec.autolock |= request.auto_lock_managers;
     convert::availability_in(&request.availability)?;
+    let (forced, wish, autolock) = (request.force_new_cluster, request.spec.clone(), spec.autolock);
     let id = app.swarm.init(request, spec).await?;
+    if forced {
+        // The swarm goes on with its settings, and with those that are said anew.
+        let cluster = app.swarm.inspect().await?.cluster;
+        let mut spec = cluster.spec.clone();
+        convert::cluster_spec_merge(&mut spec, &wish)?;
+        spec.autolock = cluster.spec.autolock || autolock;
+        if spec != cluster.spec {
+            app.swarm.update(cluster.meta.version, spec, Rotate::default()).await?;
+        }
+    }
     json(&id.as_str())
 }
 
@@ -93,6 +104,8 @@ async fn update(State(app): Here, p: Params, request: Request) -> Reply {
     };
     let mut spec = app.swarm.inspect().await?.cluster.spec.clone();
     convert::cluster_spec_merge(&mut spec, &wish)?;
+    // An update says everything that shall be: what can be empty is taken as it is.
+    spec.labels = wish.labels;
     app.swarm.update(version, spec, rotate).await?;
     ok()
 }

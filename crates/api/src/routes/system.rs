@@ -125,8 +125,9 @@ async fn events(State(app): Here, p: Params) -> Reply {
     {
         return Err(Refusal::invalid("`since` time cannot be after `until` time").into());
     }
-    // `docker events --until 0s` comes as the present moment; without `since` nothing is replayed.
-    let EventFeed { past, live } = app.system.events(since).await?;
+    // Who says until when wants to hear of all that is remembered.
+    let replayed = since.or(until.map(|_| model::Timestamp::default()));
+    let EventFeed { past, live } = app.system.events(replayed).await?;
     let in_time = move |e: &Event| until.is_none_or(|u| e.time_nano <= u.0);
     let wanted = move |e: &Event| event_matches(&filters, e);
     let past: Vec<Event> = past.into_iter().filter(|e| in_time(e) && wanted(e)).collect();

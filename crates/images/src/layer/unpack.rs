@@ -255,7 +255,7 @@ impl<'a> Unpacker<'a> {
                 if self.options.no_overwrite_dir_non_dir && old.is_dir() != is_dir {
                     let (from, to) =
                         if is_dir { ("non-directory", "directory") } else { ("directory", "non-directory") };
-                    return Err(ImageError::InvalidArgument(format!(
+                    return Err(ImageError::Overwrite(format!(
                         "cannot overwrite {from} {:?} with {to} {:?}",
                         Path::new("/").join(&path),
                         item.name

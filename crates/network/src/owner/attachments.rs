@@ -134,6 +134,10 @@ impl Owner {
         wish: &LocalAttach,
     ) -> Result<EndpointInfo, NetworkError> {
         self.check_not_connected(container, &n.id, &n.spec.name)?;
+        // Somebody may have taken it away since it was last looked at.
+        if self.netlink.link_by_name(&n.interface)?.is_none() {
+            self.ensure_link(n)?;
+        }
         let addresses = self.choose_addresses(n, wish)?;
         let gateway = |v4: bool| n.pools.iter().map(|p| p.gateway).find(|g| g.is_ipv4() == v4);
         let endpoint_id = fresh_id();

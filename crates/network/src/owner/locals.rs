@@ -155,8 +155,7 @@ impl Owner {
         }
         check_driver(&spec.driver)?;
         let driver = if spec.driver == macvlan::DRIVER { macvlan::DRIVER } else { BRIDGE };
-        let apart = driver == macvlan::DRIVER && !macvlan::has_parent(&spec.options);
-        let spec = LocalNetworkSpec { driver: driver.into(), internal: spec.internal || apart, ..spec };
+        let spec = LocalNetworkSpec { driver: driver.into(), ..spec };
         let n = self.plan_network(spec)?;
         // Known before it is made: a crash in between leaves nothing that nobody owns.
         self.saved.networks.insert(n.id.clone(), n.clone());

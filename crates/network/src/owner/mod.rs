@@ -236,7 +236,7 @@ impl Owner {
         made
     }
 
-    fn ensure_link(&self, n: &LocalNetwork) -> Result<(), NetworkError> {
+    pub(super) fn ensure_link(&self, n: &LocalNetwork) -> Result<(), NetworkError> {
         match n.is_macvlan() {
             true => macvlan::ensure(&self.netlink, n, &self.mark),
             false => bridge::ensure(&self.netlink, n, &self.mark).map(drop),

@@ -82,7 +82,7 @@ impl Containers {
         for wish in &mut wishes {
             super::propagation::settle(&mut wish.record, self.data_root())?;
         }
-        let mut networks = wished_networks(&host_config.network_mode, body.networking_config.endpoints_config)?;
+        let mut networks = self.wished_networks(&host_config.network_mode, body.networking_config.endpoints_config)?;
         self.take_links(&mut host_config, &mut networks)?;
         self.check_networks(&networks, &host_config.network_mode)?;
         self.check_shared_namespaces(&host_config)?;
@@ -305,6 +305,32 @@ impl Containers {
         dir.parent().unwrap_or(dir)
     }
 
+    /// The networks of a new container, by name: the mode's, and those of the networking configuration.
+    fn wished_networks(
+        &self,
+        mode: &str,
+        endpoints: BTreeMap<String, Option<EndpointSettings>>,
+    ) -> Result<BTreeMap<String, EndpointSettings>, Refusal> {
+        if mode.starts_with("container:") {
+            return Ok(BTreeMap::new());
+        }
+        let main = self.network_name(mode);
+        let mut all: BTreeMap<String, EndpointSettings> = endpoints
+            .into_iter()
+            .map(|(network, e)| match network.as_str() {
+                "default" => (main.clone(), e.unwrap_or_default()),
+                given => (self.network_name(given), e.unwrap_or_default()),
+            })
+            .collect();
+        all.entry(main).or_default();
+        if all.len() > 1 && (mode == "host" || mode == "none") {
+            return Err(Refusal::invalid(format!(
+                "conflicting options: a container cannot be connected to network \"{mode}\" and to other networks"
+            )));
+        }
+        Ok(all)
+    }
+
     fn check_shared_namespaces(&self, host: &wire::engine::container::HostConfig) -> Result<(), Refusal> {
         for (mode, what) in [(&host.pid_mode, "PID"), (&host.ipc_mode, "IPC")] {
             if let Some(other) = mode.strip_prefix("container:") {
@@ -321,27 +347,6 @@ impl Containers {
         }
         Ok(())
     }
-}
-
-/// The networks of a new container: the mode's, and those of the networking configuration.
-fn wished_networks(
-    mode: &str,
-    endpoints: BTreeMap<String, Option<EndpointSettings>>,
-) -> Result<BTreeMap<String, EndpointSettings>, Refusal> {
-    if mode.starts_with("container:") {
-        return Ok(BTreeMap::new());
-    }
-    let mut all: BTreeMap<String, EndpointSettings> = endpoints
-        .into_iter()
-        .map(|(name, e)| (if name == "default" { mode.to_owned() } else { name }, e.unwrap_or_default()))
-        .collect();
-    all.entry(mode.to_owned()).or_default();
-    if all.len() > 1 && (mode == "host" || mode == "none") {
-        return Err(Refusal::invalid(format!(
-            "conflicting options: a container cannot be connected to network \"{mode}\" and to other networks"
-        )));
-    }
-    Ok(all)
 }
 
 pub(super) fn hostname() -> String {

@@ -1,5 +1,6 @@
 //! Everything about one container, in Docker's JSON.
 use super::{Container, Containers, record::Record};
+use std::sync::atomic::Ordering;
 use wire::Refusal;
 use wire::engine::container::*;
 use wire::engine::network::EndpointSettings;
@@ -11,6 +12,10 @@ impl Containers {
     /// 404.
     pub async fn inspect(&self, id: &str, size: bool) -> Result<ContainerInspect, Refusal> {
         let c = self.find(id)?;
+        // Its processes are gone, and what it had is being given back: it is not shown as running any more.
+        if c.ending.load(Ordering::Relaxed) {
+            drop(c.gate.lock().await);
+        }
         let r = c.record.read().clone();
         let sizes = if size { self.inner.base.images.rootfs_size(&c.id).await.ok() } else { None };
         let dir = Record::dir(&self.inner.base.dir, &r.id);

@@ -94,7 +94,7 @@ impl Containers {
                 }
             }
             mode => {
-                let own = networks.entry(mode.to_owned()).or_default().links.get_or_insert_default();
+                let own = networks.entry(self.network_name(mode)).or_default().links.get_or_insert_default();
                 for link in links {
                     parse(link)?;
                     if !own.contains(link) {

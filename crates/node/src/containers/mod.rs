@@ -103,6 +103,8 @@ struct Container {
     probe: Mutex<Option<tokio::task::JoinHandle<()>>>,
     health: watch::Sender<Option<bool>>,
     exec_ids: Mutex<Vec<String>>,
+    /// Its end is being noted.
+    ending: AtomicBool,
 }
 
 /// Gives plain containers a place on attachable overlays (asks a manager).
@@ -325,6 +327,7 @@ impl Container {
             probe: Mutex::default(),
             health: watch::Sender::new(None),
             exec_ids: Mutex::default(),
+            ending: AtomicBool::new(false),
         })
     }
     fn status(&self) -> Status {

@@ -4,6 +4,7 @@ use super::{Container, Containers, now};
 use runtime::{Exit, RecoveredState};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use wire::Refusal;
 
@@ -36,6 +37,7 @@ impl Containers {
     /// Notes an end. Gives the pause before a restart, if the policy wants one.
     async fn ended(&self, c: &Arc<Container>, exit: Exit) -> Option<Duration> {
         let _gate = c.gate.lock().await;
+        c.ending.store(true, Ordering::Relaxed);
         self.end_health(c);
         let _ = self.inner.base.runtime.delete(&c.id).await;
         let names: Vec<String> = c.record.read().networks.keys().cloned().collect();
@@ -66,6 +68,7 @@ impl Containers {
         let duration = ran.as_secs().to_string();
         self.tell(c, "die", &[("exitCode", &exit.code.to_string()), ("execDuration", &duration)]);
         let auto_remove = c.record.read().host_config.auto_remove;
+        c.ending.store(false, Ordering::Relaxed);
         drop(_gate);
         if auto_remove
             && again.is_none()

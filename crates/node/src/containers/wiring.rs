@@ -89,11 +89,12 @@ impl Containers {
         for overlay in kept_overlays(&dir) {
             self.join_overlay(&record, overlay, Vec::new()).await?;
         }
+        let main = self.network_name(&record.host_config.network_mode);
         for (name, wish) in &record.networks {
             let local = networks.local(name);
             match local {
                 Ok(n) if n.is_bridge() || n.is_macvlan() => {
-                    let ports = if *name == record.host_config.network_mode || record.networks.len() == 1 {
+                    let ports = if *name == main || record.networks.len() == 1 {
                         std::mem::take(&mut publish)
                     } else {
                         Vec::new()
@@ -239,7 +240,6 @@ impl Containers {
                 bound.insert(normal_port(port), None);
             }
         }
-        let short = r.short_id().to_owned();
         let task = r.task.is_some();
         for info in &infos {
             for p in &info.ports {
@@ -254,7 +254,7 @@ impl Containers {
                 false => info.network_name.clone(),
             };
             // A task starts from mode "default" and is shown on its overlays only.
-            fill(r.networks.entry(key).or_default(), info, &short);
+            fill(r.networks.entry(key).or_default(), info);
         }
         if task && infos.iter().any(|i| i.network_id.len() == 25) {
             r.networks.retain(|_, e| !e.endpoint_id.is_empty());
@@ -307,6 +307,9 @@ impl Containers {
         }
         // Of a container that does not run, the wish is changed.
         if record.networks.get(&name).is_some_and(|e| !e.endpoint_id.is_empty()) {
+            if local.is_err() {
+                return Err(Refusal::conflict(format!("{} is already attached to network {name}", record.name)));
+            }
             return Err(Refusal::forbidden(format!(
                 "endpoint with name {} already exists in network {name}",
                 record.name
@@ -387,7 +390,7 @@ impl Containers {
     }
 
     /// What a network is called that may be given by its id, and may be the swarm's.
-    fn network_name(&self, network: &str) -> String {
+    pub(super) fn network_name(&self, network: &str) -> String {
         let attacher = || self.inner.attacher.read().clone();
         match self.inner.base.networks.local(network) {
             Ok(n) => n.spec.name.clone(),
@@ -539,17 +542,11 @@ fn engine_port(p: &BoundPort) -> EnginePort {
     EnginePort { host_ip: p.host_ip.to_string(), host_port: p.host_port.to_string() }
 }
 
-fn fill(e: &mut EndpointSettings, info: &EndpointInfo, short: &str) {
+fn fill(e: &mut EndpointSettings, info: &EndpointInfo) {
     e.network_id = info.network_id.clone();
     e.endpoint_id = info.endpoint_id.clone();
     e.mac_address = info.mac_text();
     e.dns_names = Some(info.names.clone());
-    if info.network_name != "bridge" && info.network_id.len() != 25 {
-        let aliases = e.aliases.get_or_insert_default();
-        if !aliases.iter().any(|a| a == short) {
-            aliases.push(short.to_owned());
-        }
-    }
     for (addr, prefix) in &info.addresses {
         match addr {
             IpAddr::V4(a) => (e.ip_address, e.ip_prefix_len) = (a.to_string(), i64::from(*prefix)),

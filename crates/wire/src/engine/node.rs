@@ -25,10 +25,10 @@ shapes! {
     /// What the machine says of itself.
     NodeDescription {
         hostname: String = "Hostname" omitempty;
-        platform: Platform = "Platform" omitempty;
-        resources: Resources = "Resources" omitempty;
-        engine: EngineDescription = "Engine" omitempty;
-        tls_info: TlsInfo = "TLSInfo" omitempty;
+        platform: Platform = "Platform";
+        resources: Resources = "Resources";
+        engine: EngineDescription = "Engine";
+        tls_info: TlsInfo = "TLSInfo";
     }
     /// Its engine.
     EngineDescription {

@@ -85,7 +85,7 @@ shapes! {
         completed_tasks: u64 = "CompletedTasks";
     }
     /// Of a job.
-    JobStatus { job_iteration: ObjectVersion = "JobIteration"; last_execution: Time = "LastExecution" omitempty; }
+    JobStatus { job_iteration: ObjectVersion = "JobIteration"; last_execution: Time = "LastExecution"; }
     /// Answer of create.
     ServiceCreated { id: String = "ID" omitempty; warnings: Option<Vec<String>> = "Warnings" omitempty; }
     /// Answer of update.

@@ -60,12 +60,12 @@ shapes! {
     SwarmSpec {
         name: String = "Name" omitempty;
         labels: Map = "Labels";
-        orchestration: OrchestrationConfig = "Orchestration" omitempty;
-        raft: RaftConfig = "Raft" omitempty;
-        dispatcher: DispatcherConfig = "Dispatcher" omitempty;
-        ca_config: CaConfig = "CAConfig" omitempty;
-        task_defaults: TaskDefaults = "TaskDefaults" omitempty;
-        encryption_config: EncryptionConfig = "EncryptionConfig" omitempty;
+        orchestration: OrchestrationConfig = "Orchestration";
+        raft: RaftConfig = "Raft";
+        dispatcher: DispatcherConfig = "Dispatcher";
+        ca_config: CaConfig = "CAConfig";
+        task_defaults: TaskDefaults = "TaskDefaults";
+        encryption_config: EncryptionConfig = "EncryptionConfig";
     }
     /// Ended tasks kept.
     OrchestrationConfig { task_history_retention_limit: Option<i64> = "TaskHistoryRetentionLimit" omitempty; }

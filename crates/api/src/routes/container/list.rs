@@ -1,13 +1,13 @@
 //! Containers shown: lists with their filters, inspection, processes, changes.
 use crate::app::Here;
 use crate::backend::ListedContainer;
-use crate::http::{Failure, Params, Reply, json};
+use crate::http::{ApiVersion, Failure, Params, Reply, json};
 use crate::lookup::matches;
 use axum::extract::{Path, State};
 use model::Timestamp;
 use wire::Refusal;
 use wire::engine::Filters;
-use wire::engine::container::ContainerSummary;
+use wire::engine::container::{ContainerInspect, ContainerSummary};
 
 const KEYS: [&str; 17] = [
     "ancestor",
@@ -162,17 +162,38 @@ fn find<'a>(containers: &'a [ListedContainer], wanted: &str) -> Result<&'a Liste
         .ok_or_else(|| Refusal::not_found(format!("No such container: {wanted}")))
 }
 
-pub(super) async fn inspect(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
-    json(&app.containers.inspect(&id, p.flag("size")).await?)
+/// The first version whose clients look for a container's short id among its DNS names.
+const ID_AMONG_ALIASES_UNTIL: ApiVersion = ApiVersion(45);
+
+pub(super) async fn inspect(State(app): Here, Path(id): Path<String>, version: ApiVersion, p: Params) -> Reply {
+    inspected(app.containers.inspect(&id, p.flag("size")).await?, version)
+}
+
+/// A container as clients of a version know it.
+fn inspected(mut c: ContainerInspect, version: ApiVersion) -> Reply {
+    if version < ID_AMONG_ALIASES_UNTIL {
+        let own = [c.id.get(..12).unwrap_or(&c.id).to_owned(), c.config.hostname.clone()];
+        let named = |name: &str| !matches!(name, "bridge" | "host" | "none" | "default");
+        for (_, e) in c.network_settings.networks.iter_mut().filter(|(name, _)| named(name)) {
+            let aliases = e.aliases.get_or_insert_default();
+            for name in own.iter().filter(|name| !name.is_empty()) {
+                if !aliases.contains(name) {
+                    aliases.push(name.clone());
+                }
+            }
+        }
+    }
+    json(&c)
 }
 
 /// By the name that a link on the default bridge gives: `/web/db`.
 pub(super) async fn inspect_linked(
     State(app): Here,
     Path((holder, alias)): Path<(String, String)>,
+    version: ApiVersion,
     p: Params,
 ) -> Reply {
-    json(&app.containers.inspect(&format!("{holder}/{alias}"), p.flag("size")).await?)
+    inspected(app.containers.inspect(&format!("{holder}/{alias}"), p.flag("size")).await?, version)
 }
 
 pub(super) async fn top(State(app): Here, Path(id): Path<String>, p: Params) -> Reply {
