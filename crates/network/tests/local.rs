@@ -389,6 +389,18 @@ fn a_macvlan_network_makes_containers_neighbours_of_the_machine() {
     m.block_on(m.net().remove_local("lan")).unwrap();
     assert!(m.links().contains(&"eth0".to_owned()));
 
+    // An address of the second subnet goes by that one's gateway.
+    let mut two = spec(&[("parent", "eth0")]);
+    two.ipam.push(model::IpamConfig { subnet: Some("10.89.0.0/24".parse().unwrap()), ..Default::default() });
+    m.block_on(m.net().create_local(two)).unwrap();
+    let far = m.sandbox(7);
+    let wish =
+        LocalAttach { network: "lan".into(), ipv4: Some("10.89.0.9".parse().unwrap()), ..LocalAttach::default() };
+    m.connect(7, wish).unwrap();
+    assert_eq!(default_gateway(&far), [ip("10.89.0.1")]);
+    m.block_on(m.net().reap(Default::default())).unwrap();
+    m.block_on(m.net().remove_local("lan")).unwrap();
+
     // Without a parent its containers have a wire of their own, which goes with it.
     assert!(refusal(&[("parent", "nosuch.50")]).contains("invalid parent interface nosuch"));
     let (b, c) = (m.sandbox(5), m.sandbox(6));

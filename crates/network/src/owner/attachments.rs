@@ -139,7 +139,6 @@ impl Owner {
             self.ensure_link(n)?;
         }
         let addresses = self.choose_addresses(n, wish)?;
-        let gateway = |v4: bool| n.pools.iter().map(|p| p.gateway).find(|g| g.is_ipv4() == v4);
         let endpoint_id = fresh_id();
         let mac = wish.mac.unwrap_or_else(|| {
             addresses
@@ -149,7 +148,7 @@ impl Owner {
         let mut info = EndpointInfo {
             interface: self.free_interface(container)?,
             mac: Some(mac),
-            gateways: [true, false].into_iter().filter_map(gateway).filter(|_| !n.spec.internal).collect(),
+            gateways: gateways_of(n, &addresses),
             mtu: n.mtu(),
             names: self.names_of(container, &wish.names)?,
             gateway_priority: wish.gateway_priority,
@@ -194,12 +193,11 @@ impl Owner {
             return Err(Refusal::invalid(text).into());
         }
         let addresses = self.choose_addresses(n, wish)?;
-        let gateway = |v4: bool| n.pools.iter().map(|p| p.gateway).find(|g| g.is_ipv4() == v4);
         let mut info = self.blank(n);
         let mac = wish.mac.unwrap_or_else(|| bridge::stable_mac(&info.endpoint_id));
         info.interface = self.free_interface(container)?;
         info.mac = Some(mac);
-        info.gateways = [true, false].into_iter().filter_map(gateway).filter(|_| !n.spec.internal).collect();
+        info.gateways = gateways_of(n, &addresses);
         info.names = self.names_of(container, &wish.names)?;
         info.gateway_priority = wish.gateway_priority;
         info.addresses = addresses;
@@ -439,6 +437,12 @@ impl Owner {
             engine: self.mark.tag().to_owned(),
         }
     }
+}
+
+/// The gateways of the subnets that the addresses are of.
+fn gateways_of(n: &LocalNetwork, addresses: &[(IpAddr, u8)]) -> Vec<IpAddr> {
+    let of = |addr: &IpAddr| n.pools.iter().find(|p| p.subnet.contains(*addr)).map(|p| p.gateway);
+    addresses.iter().filter_map(|(addr, _)| of(addr)).filter(|_| !n.spec.internal).collect()
 }
 
 /// `host` and `none` go with nothing else.
