@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use wire::Refusal;
 
 use crate::http::body;
+use crate::http::unasked::Unasked;
 use crate::socket::{Peer, Shared, Socket, Unread};
 
 /// A request's head may take so long to arrive, and a kept connection may be idle so long (Docker's own limit).
@@ -215,7 +216,7 @@ impl Server {
             .half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(HEADERS_WITHIN)
-            .serve_connection(TokioIo::new(io), service)
+            .serve_connection(TokioIo::new(Unasked::new(io)), service)
             .with_upgrades();
         tokio::select! {
             r = connection => if let Err(e) = r {

@@ -377,11 +377,31 @@ async fn attach_loses_nothing_and_half_close_ends_only_stdin() {
     call(&r.socket, "POST", "/containers/create?name=c1", body).await;
     // The first bytes of stdin come in the same segment as the head.
     let head = "POST /v1.44/containers/c1/attach?stream=1&stdin=1&stdout=1&stderr=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\nearly ";
-    let (mut s, answer) = hijack(&r.socket, head).await;
+    let (s, answer) = hijack(&r.socket, head).await;
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
     assert!(answer.to_lowercase().contains("content-type: application/vnd.docker.multiplexed-stream"), "{answer}");
     assert!(answer.to_lowercase().contains("upgrade: tcp"), "{answer}");
     call(&r.socket, "POST", "/containers/c1/start", "").await;
+    talk(s).await;
+}
+
+#[tokio::test]
+async fn who_takes_a_connection_over_without_asking_gets_it_too() {
+    let r = fake::run();
+    let body = json!({"Image":"busybox","Cmd":["cat"],"OpenStdin":true,"StdinOnce":true}).to_string();
+    call(&r.socket, "POST", "/containers/create?name=c1", body).await;
+    let head = "POST /containers/c1/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\nearly ";
+    let (s, answer) = hijack(&r.socket, head).await;
+    assert_eq!(answer, "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n");
+    call(&r.socket, "POST", "/containers/c1/start", "").await;
+    talk(s).await;
+    // What is refused is refused as ever.
+    let (_, answer) = hijack(&r.socket, "POST /containers/none/attach HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+}
+
+/// Much goes in after what has gone in early, and all of it comes back in frames.
+async fn talk(mut s: tokio::net::UnixStream) {
     let big = vec![b'x'; 100_000];
     s.write_all(&big).await.unwrap();
     s.shutdown().await.unwrap();

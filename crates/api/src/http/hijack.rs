@@ -1,8 +1,8 @@
 //! Connections that stop being HTTP: attach and exec.
 //!
-//! Asked to upgrade (all known clients do), we answer 101 and both directions go on raw. The client's half close ends
-//! the process's stdin only; output goes on until the process ends. Without upgrade (a tunnel between nodes, or a client
-//! that does not ask) the request's body is stdin and the answer's body is the output.
+//! Asked to upgrade, we answer 101 and both directions go on raw; for clients that do not ask, see [`super::unasked`]. The
+//! client's half close ends the process's stdin only; output goes on until the process ends. Without upgrade (a tunnel
+//! between nodes) the request's body is stdin and the answer's body is the output.
 use super::{ApiVersion, answer, frame};
 use crate::backend::{Attached, StdStream};
 use crate::socket::Peer;

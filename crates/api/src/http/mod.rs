@@ -7,6 +7,7 @@ pub mod json_error;
 pub mod logs;
 pub mod params;
 pub mod time;
+pub mod unasked;
 pub mod version;
 pub mod websocket;
 
