@@ -191,6 +191,18 @@ fn containers_share_memory_and_outlive_their_clients() {
         "must use either propagation mode \"rslave\" or \"rshared\"",
     );
 
+    // What means nothing here is kept, and said so; what is no port is refused at once.
+    let create = |body: &str| {
+        let line = "curl -s --unix-socket /var/run/docker.sock -H 'Content-Type: application/json'";
+        on(&format!("{line} -d '{body}' http://d/v1.51/containers/create?name=odd"))
+    };
+    let said = create(&format!("{{\"Image\":\"{IMAGE}\",\"HostConfig\":{{\"CpuCount\":2}}}}"));
+    assert!(said.contains("CpuCount means nothing on Linux"), "{said}");
+    on("docker rm odd");
+    let ports = "{\"80/tcp\":[{\"HostPort\":\"abc\"}]}";
+    let said = create(&format!("{{\"Image\":\"{IMAGE}\",\"HostConfig\":{{\"PortBindings\":{ports}}}}}"));
+    assert!(said.contains("invalid port specification"), "{said}");
+
     // A service needs no name from its user.
     let id = on(&format!(
         "curl -sf --unix-socket /var/run/docker.sock -H 'Content-Type: application/json' \

@@ -74,9 +74,13 @@ impl Containers {
         if host_config.network_mode == "host" && host_config.port_bindings.values().flatten().any(|b| !b.is_empty()) {
             warnings.push("Published ports are discarded when using host network mode".into());
         }
+        if host_config.cpu_count != 0 {
+            warnings.push("CpuCount means nothing on Linux: use NanoCpus (--cpus) to limit processor time".into());
+        }
         for port in host_config.port_bindings.keys() {
             config.exposed_ports.entry(port.clone()).or_default();
         }
+        // What is no port is told now, not at the start.
         super::wiring::wished_ports(&config, &host_config)?;
         let mut wishes = mounts::wishes(&config, &host_config)?;
         for wish in &mut wishes {
